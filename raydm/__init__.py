@@ -1,0 +1,1 @@
+"""raydm: learns what to do with every training example."""
