@@ -1,0 +1,21 @@
+"""Predictors f_theta behind one protocol: a stack of trainings at a time."""
+
+from raydm.predictors.blackbox import BlackBox
+from raydm.predictors.make import PREDICTORS, load_fitted, make_predictor
+from raydm.predictors.optimizers import SGD, Adam
+from raydm.predictors.protocol import Fitted, Predictor, Seeds, TrainingSets
+from raydm.predictors.stacked import Stacked
+
+__all__ = [
+    "PREDICTORS",
+    "SGD",
+    "Adam",
+    "BlackBox",
+    "Fitted",
+    "Predictor",
+    "Seeds",
+    "Stacked",
+    "TrainingSets",
+    "load_fitted",
+    "make_predictor",
+]

@@ -1,0 +1,1 @@
+"""What a run leaves behind: evidence, plots and the run directory."""

@@ -1,0 +1,50 @@
+"""The one loop: draw actions, train predictors, score them on D^v, ascend. Every method is a choice of its parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from raydm.data.source import Source
+from raydm.gradients import Gradient
+from raydm.manipulations import Manipulation
+from raydm.policies import Policy
+from raydm.seeding import stream
+from raydm.utility import Utility
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one step saw: its number t from 0, the utilities u (R,), and the policy that drew the actions."""
+
+    t: int
+    u: Tensor
+    policy: Policy
+
+
+def learn(
+    source: Source,
+    manipulation: Manipulation,
+    gradient: Gradient,
+    utility: Utility,
+    optimizer: torch.optim.Optimizer,
+    *,
+    rollouts: int,
+    seed: int,
+) -> Iterator[Step]:
+    """Yields each step as it is done; who stops asking stops the training (DVRL, Algorithm 1).
+
+    Step t's actions depend on the seed, t and phi alone.
+    """
+    for t, batch in source:  # D_B ~ D
+        policy = manipulation.policy(batch)  # pi_phi(a | D_B)
+        actions = policy.draw(rollouts, stream(seed, "actions", t))  # (R, N)
+        u = utility(manipulation.apply(actions, batch), step=t)  # R trainings, scored on D^v: (R,)
+        objective = gradient.surrogate(policy.log_prob(actions), u) - manipulation.penalty(policy)
+        optimizer.zero_grad()
+        torch.autograd.backward(-objective)
+        optimizer.step()
+        yield Step(t, u, policy)

@@ -1,0 +1,154 @@
+"""Metrics of predictions, as utilities (higher is better, always), and of data values.
+
+Axes: R rollouts, M examples, C classes or target columns, N training examples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy import stats
+from sklearn.metrics import roc_auc_score
+from torch import Tensor
+
+from raydm.errors import DataError, ParameterError, one_of
+
+_TINY = 1e-12  # a probability of 0 would cost minus infinity
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric with its direction.
+
+    Attributes:
+        name: what users call it.
+        task: "classification" or "regression".
+        sign: +1 where higher is better, -1 where lower is.
+        function: maps predictions (R, M, C) and truth (M,) to the metric in its own direction, (R,).
+    """
+
+    name: str
+    task: str
+    sign: int
+    function: Callable[[Tensor, Tensor], Tensor]
+
+    def __call__(self, predictions: Tensor, y: Tensor) -> Tensor:
+        """The metric in its own direction: (R,) float64.
+
+        Args:
+            predictions: (R, M, C) class probabilities, or (R, M, 1) targets.
+            y: (M,) int64 class indices, or float targets.
+        """
+        return self.function(predictions.double(), y)
+
+    def utility(self, predictions: Tensor, y: Tensor) -> Tensor:
+        """The utility u, higher is better: (R,) float64."""
+        return self.sign * self(predictions, y)
+
+
+def _accuracy(p: Tensor, y: Tensor) -> Tensor:
+    return (p.argmax(-1) == y).double().mean(-1)
+
+
+def _log_likelihood(p: Tensor, y: Tensor) -> Tensor:
+    of_truth = p.gather(-1, y.expand(len(p), -1).unsqueeze(-1)).squeeze(-1)
+    return of_truth.clamp_min(_TINY).log().mean(-1)
+
+
+def _auc(p: Tensor, y: Tensor) -> Tensor:
+    """Area under the ROC curve; over more than two classes the mean of one-against-rest (those present in y)."""
+    truth = y.cpu().numpy()
+    columns = [1] if p.shape[-1] == 2 else [int(c) for c in np.unique(truth)]
+    if len(np.unique(truth)) < 2:
+        raise DataError("The metric 'auc' needs examples of at least two classes. Got one class; use 'accuracy'.")
+    areas = [_rank_auc(p[..., c].detach().cpu().numpy(), truth == c) for c in columns]
+    return torch.from_numpy(np.mean(areas, axis=0)).to(p.device)
+
+
+def _rank_auc(scores: npt.NDArray[Any], positive: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+    """Mann-Whitney: scores (R, M), positive (M,) -> (R,); ties count half."""
+    ranks = stats.rankdata(scores, axis=-1)
+    n_pos, n_neg = int(positive.sum()), int((~positive).sum())
+    u_statistic = ranks[:, positive].sum(-1) - n_pos * (n_pos + 1) / 2
+    return np.asarray(u_statistic / (n_pos * n_neg), dtype=np.float64)
+
+
+def _mse(p: Tensor, y: Tensor) -> Tensor:
+    return (p.squeeze(-1) - y).square().mean(-1)
+
+
+def _rmspe(p: Tensor, y: Tensor) -> Tensor:
+    """Root mean square percentage error, over the rows with y other than 0 (as a share, not times 100)."""
+    known = y != 0
+    if not known.any():
+        raise DataError("The metric 'rmspe' divides by y, and every y is 0. Use 'rmse'.")
+    return ((p.squeeze(-1)[:, known] - y[known]) / y[known]).square().mean(-1).sqrt()
+
+
+def _r2(p: Tensor, y: Tensor) -> Tensor:
+    spread = (y - y.mean()).square().mean()
+    if spread == 0:
+        raise DataError("The metric 'r2' divides by the variance of y, which is 0. Use 'rmse'.")
+    return 1 - _mse(p, y) / spread
+
+
+METRICS: Mapping[str, Metric] = {
+    m.name: m
+    for m in (
+        Metric("accuracy", "classification", +1, _accuracy),
+        Metric("auc", "classification", +1, _auc),
+        Metric("log-likelihood", "classification", +1, _log_likelihood),
+        Metric("rmse", "regression", -1, lambda p, y: _mse(p, y.double()).sqrt()),
+        Metric("mae", "regression", -1, lambda p, y: (p.squeeze(-1) - y.double()).abs().mean(-1)),
+        Metric("rmspe", "regression", -1, lambda p, y: _rmspe(p, y.double())),
+        Metric("r2", "regression", +1, lambda p, y: _r2(p, y.double())),
+    )
+}
+DEFAULT_METRIC: Mapping[str, str] = {"classification": "accuracy", "regression": "rmse"}
+
+
+def metric_for(name: str | None, task: str) -> Metric:
+    """The metric by name (None: the task's default).
+
+    Raises:
+        ParameterError: unknown, or of the other task.
+    """
+    name = name or DEFAULT_METRIC[task]
+    fitting = [m.name for m in METRICS.values() if m.task == task]
+    if name not in fitting:
+        raise ParameterError.of("metric", "DataValuator", f"{one_of(fitting)} for {task}", name)
+    return METRICS[name]
+
+
+def discovery_auc(values: npt.ArrayLike, flipped: npt.ArrayLike) -> float:
+    """Probability that a flipped example has a lower value than a clean one (ties half), in [0, 1].
+
+    Args:
+        values: (N,) data values.
+        flipped: (N,) bool, True where the label is known to be wrong.
+    """
+    return float(roc_auc_score(np.asarray(flipped), -np.asarray(values, dtype=np.float64)))
+
+
+def discovery_recall(values: npt.ArrayLike, flipped: npt.ArrayLike, inspected: npt.ArrayLike) -> list[float]:
+    """Share of the flipped examples found when the lowest values are inspected (DVRL, figure 3).
+
+    Args:
+        values: (N,).
+        flipped: (N,) bool.
+        inspected: (F,) shares of N to inspect, in [0, 1].
+
+    Returns:
+        F recalls in [0, 1]; a group of tied values that is inspected in part counts in proportion.
+    """
+    values, flipped = np.asarray(values, dtype=np.float64), np.asarray(flipped, dtype=bool)
+    _, group, size = np.unique(values, return_inverse=True, return_counts=True)
+    share_flipped = np.bincount(group, weights=flipped) / size
+    found = np.concatenate([[0.0], np.cumsum(np.repeat(share_flipped, size))])
+    counts = np.asarray(inspected, dtype=np.float64) * len(values)
+    return [float(r) for r in np.interp(counts, np.arange(len(found)), found) / flipped.sum()]

@@ -1,0 +1,175 @@
+"""BlackBox: any estimator with fit and predict, one training after the other."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import skops.io
+import torch
+from sklearn.base import BaseEstimator, clone
+from sklearn.dummy import DummyClassifier, DummyRegressor
+from torch import Tensor
+
+from raydm.data.task import Task
+from raydm.errors import ParameterError, RunError
+from raydm.predictors.protocol import Seeds, TrainingSets
+
+Array = npt.NDArray[Any]
+
+_SEED_RANGE = 2**31  # estimators take 32-bit seeds
+_ONE_COLUMN = np.zeros(1, dtype=np.int64)
+_TRUSTED = (
+    "sklearn.",
+    "lightgbm.basic.Booster",
+    "lightgbm.sklearn.",
+    "xgboost.core.Booster",
+    "xgboost.sklearn.",
+    "collections.OrderedDict",
+)
+
+
+class BlackBox:
+    """Trains a clone of a scikit-learn style estimator on each set.
+
+    Absent rows (weight 0) are dropped, not weighted 0: LightGBM lets rows of weight 0 shape its bins. Weights other
+    than 0 and 1 go in as `sample_weight`. An empty set, or one of one class, trains scikit-learn's dummy, whose
+    predictions are constant. Each clone runs on one thread, so that actors do not fight and results repeat.
+
+    Args:
+        classifier: the estimator for classification, or None. Without `predict_proba` its predicted class gets
+            probability 1.
+        regressor: the estimator for regression, or None.
+        spec: how `raydm.predictors.make_predictor` rebuilds it; None for an estimator of the user's own.
+    """
+
+    differentiable = False
+
+    def __init__(
+        self,
+        classifier: BaseEstimator | None = None,
+        regressor: BaseEstimator | None = None,
+        *,
+        spec: dict[str, Any] | None = None,
+    ) -> None:
+        self.templates = {"classification": classifier, "regression": regressor}
+        self.spec = spec
+
+    def config(self) -> dict[str, Any]:
+        """Its name and arguments; {"name": "custom"} for an estimator of the user's own."""
+        return dict(self.spec) if self.spec else {"name": "custom", "estimator": repr(self.templates)}
+
+    def takes_weights(self, task: Task) -> bool:
+        """Whether fractional weights can be used: the estimator's fit has `sample_weight`."""
+        return "sample_weight" in inspect.signature(self._template(task).fit).parameters
+
+    def fit(self, sets: TrainingSets, *, seed: Seeds) -> FittedList:
+        """Trains the R estimators; seed is (R,)."""
+        if sets.y_is_shared and sets.y.ndim > 1:
+            raise ParameterError("BlackBox needs class indices as y. Got class probabilities; use a Stacked predictor.")
+        x, y, w = (t.detach().cpu().numpy() for t in (sets.x, sets.y, sets.w))
+        fitted = [
+            self._fit_one(
+                x if sets.x_is_shared else x[r], y if sets.y_is_shared else y[r], w[r], sets.task, int(seed[r])
+            )
+            for r in range(sets.rollouts)
+        ]
+        return FittedList([e for e, _ in fitted], [c for _, c in fitted], sets.task)
+
+    def fit_predict(self, sets: TrainingSets, x: Tensor, *, seed: Seeds) -> Tensor:
+        """Trains and predicts rows x (M, D): (R, M, C)."""
+        return self.fit(sets, seed=seed).predict(x)
+
+    def _template(self, task: Task) -> Any:
+        template = self.templates[task.kind]
+        if template is None:
+            raise ParameterError.of("predictor", "DataValuator", f"made for {task.kind}", self.templates)
+        return template
+
+    def _fit_one(self, x: Array, y: Array, w: Array, task: Task, seed: int) -> tuple[Any, Array]:
+        """An estimator trained on one set, and which classes its columns are."""
+        present = w > 0
+        if task.kind == "regression":
+            if not present.any():
+                return DummyRegressor().fit(x, y), _ONE_COLUMN
+            return self._estimator(task, seed, x[present], y[present], w[present]), _ONE_COLUMN
+        classes, codes = np.unique(y[present], return_inverse=True)
+        if len(classes) < 2:
+            classes = classes if len(classes) else np.arange(task.n_outputs)
+            return DummyClassifier(strategy="prior").fit(np.zeros((len(classes), 1)), classes), classes
+        return self._estimator(task, seed, x[present], codes, w[present]), classes
+
+    def _estimator(self, task: Task, seed: int, x: Array, y: Array, w: Array) -> Any:
+        estimator = clone(self._template(task))
+        fixed = {"random_state": seed % _SEED_RANGE, "n_jobs": 1}
+        estimator.set_params(**{k: v for k, v in fixed.items() if k in estimator.get_params()})
+        if np.all(w == 1):
+            return estimator.fit(x, y)
+        if not self.takes_weights(task):
+            raise ParameterError(
+                f"{type(estimator).__name__} takes no sample_weight, so it cannot be trained with fractional weights. "
+                'Use final="kept", or another predictor.'
+            )
+        return estimator.fit(x, y, sample_weight=w)
+
+
+@dataclass(frozen=True)
+class FittedList:
+    """R trained estimators.
+
+    Attributes:
+        estimators: R of them.
+        classes: for each, the classes that its probability columns stand for, ascending.
+        task: what is predicted.
+    """
+
+    estimators: list[Any]
+    classes: list[Array]
+    task: Task
+
+    def predict(self, x: Tensor) -> Tensor:
+        """For rows x (M, D): class probabilities (R, M, C), or targets (R, M, 1); float64."""
+        rows = x.detach().cpu().numpy()
+        out = np.zeros((len(self.estimators), len(rows), self.task.n_outputs))
+        with warnings.catch_warnings():
+            # LightGBM's scikit-learn wrapper names its features itself, then warns that ours have no names.
+            warnings.filterwarnings("ignore", message="X does not have valid feature names")
+            for into, estimator, classes in zip(out, self.estimators, self.classes, strict=True):
+                if self.task.kind == "regression":
+                    into[:, 0] = estimator.predict(rows)
+                elif hasattr(estimator, "predict_proba"):
+                    into[:, classes] = estimator.predict_proba(rows)
+                else:
+                    into[np.arange(len(rows)), classes[np.asarray(estimator.predict(rows), dtype=int)]] = 1.0
+        return torch.from_numpy(out)
+
+    def save(self, folder: Path) -> None:
+        """Writes predictor.skops (no pickle) and which classes each estimator knows."""
+        state = {"estimators": self.estimators, "classes": [c.tolist() for c in self.classes]}
+        skops.io.dump(state, folder / "predictor.skops")
+
+    @classmethod
+    def load(cls, folder: Path, task: Task) -> FittedList:
+        """Reads what `save` wrote.
+
+        Raises:
+            RunError: the file holds a type that is not from scikit-learn, LightGBM or XGBoost, or it is torn.
+        """
+        file = folder / "predictor.skops"
+        try:
+            types = skops.io.get_untrusted_types(file=file)
+            foreign = [t for t in types if not t.startswith(_TRUSTED)]
+            if foreign:
+                raise RunError(f"{file}: holds types that raydm does not trust: {', '.join(foreign)}. Retrain it.")
+            state = skops.io.load(file, trusted=types)
+        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+            if isinstance(error, RunError):
+                raise
+            raise RunError(f"{file}: cannot be read ({error}). Run `raydm value` again.") from error
+        return cls(state["estimators"], [np.asarray(c, dtype=np.int64) for c in state["classes"]], task)

@@ -1,0 +1,172 @@
+"""Predictors by name, and saved ones read back."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from sklearn.base import is_classifier, is_regressor
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+from sklearn.naive_bayes import GaussianNB
+
+from raydm import networks
+from raydm.data.task import Task
+from raydm.errors import MissingPackageError, ParameterError, one_of
+from raydm.predictors.blackbox import BlackBox, FittedList
+from raydm.predictors.optimizers import SGD, Adam
+from raydm.predictors.protocol import Fitted, Predictor
+from raydm.predictors.stacked import Stacked
+
+
+def logistic(
+    *, lr: float = 1.0, momentum: float = 0.9, epochs: int = 20, weight_decay: float = 0.0, device: str = "auto"
+) -> Stacked:
+    """Multinomial logistic regression from zero, or linear regression: full-batch gradient descent with momentum."""
+    return Stacked(
+        networks.linear, optimizer=SGD(lr, momentum, weight_decay), epochs=epochs, batch_size=None, device=device
+    )
+
+
+def mlp(
+    *,
+    hidden: Sequence[int] = (100, 100),
+    lr: float = 0.01,
+    epochs: int = 20,
+    batch_size: int | None = 64,
+    weight_decay: float = 0.0,
+    device: str = "auto",
+) -> Stacked:
+    """Fully connected ReLU network, Adam."""
+    return Stacked(
+        partial(networks.mlp, hidden=tuple(hidden)),
+        optimizer=Adam(lr, weight_decay=weight_decay),
+        epochs=epochs,
+        batch_size=batch_size,
+        device=device,
+    )
+
+
+def cnn(
+    *,
+    image_shape: Sequence[int],
+    channels: Sequence[int] = (16, 32),
+    lr: float = 0.01,
+    epochs: int = 20,
+    batch_size: int | None = 64,
+    weight_decay: float = 0.0,
+    device: str = "auto",
+) -> Stacked:
+    """Small convolutional network on images (H, W, channels) unfolded to D features, Adam."""
+    shape, widths = tuple(image_shape), tuple(channels)
+    return Stacked(
+        partial(_cnn_module, image_shape=shape, channels=widths),
+        optimizer=Adam(lr, weight_decay=weight_decay),
+        epochs=epochs,
+        batch_size=batch_size,
+        device=device,
+    )
+
+
+def _cnn_module(n_features: int, n_outputs: int, *, image_shape: tuple[int, ...], channels: tuple[int, ...]) -> Any:
+    return networks.small_cnn(image_shape, n_outputs, channels)
+
+
+def lightgbm(**params: Any) -> BlackBox:
+    """Gradient boosted trees of LightGBM; arguments are LightGBM's."""
+    return _boosted("lightgbm", "LGBM", {"n_estimators": 50, "min_child_samples": 5, "verbose": -1} | params)
+
+
+def xgboost(**params: Any) -> BlackBox:
+    """Gradient boosted trees of XGBoost; arguments are XGBoost's."""
+    return _boosted("xgboost", "XGB", {"n_estimators": 50, "verbosity": 0} | params)
+
+
+def _boosted(package: str, prefix: str, params: Mapping[str, Any]) -> BlackBox:
+    try:
+        module = importlib.import_module(package)
+    except ImportError as error:
+        raise MissingPackageError.of(package, f"predictor={package!r}", 'pip install "raydm[boosting]"') from error
+    return BlackBox(getattr(module, f"{prefix}Classifier")(**params), getattr(module, f"{prefix}Regressor")(**params))
+
+
+def naive_bayes(**params: Any) -> BlackBox:
+    """Gaussian naive Bayes of scikit-learn (classification only)."""
+    return BlackBox(GaussianNB(**params), None)
+
+
+def random_forest(**params: Any) -> BlackBox:
+    """Random forest of scikit-learn; arguments are scikit-learn's."""
+    return BlackBox(RandomForestClassifier(**params), RandomForestRegressor(**params))
+
+
+PREDICTORS: Mapping[str, Callable[..., Predictor]] = {
+    "logistic": logistic,
+    "linear": logistic,
+    "mlp": mlp,
+    "cnn": cnn,
+    "lightgbm": lightgbm,
+    "xgboost": xgboost,
+    "naive-bayes": naive_bayes,
+    "random-forest": random_forest,
+}
+
+
+def make_predictor(predictor: Any, **params: Any) -> Predictor:
+    """A predictor from a name, a scikit-learn class by its dotted name, an estimator, or a predictor (kept as it is).
+
+    Args:
+        predictor: a key of `PREDICTORS`; "sklearn.neighbors.KNeighborsClassifier" and the like; an object with fit and
+            predict; or a `Predictor`.
+        params: arguments of the named one.
+
+    Raises:
+        ParameterError: an unknown name, or arguments that it does not take.
+        MissingPackageError: its package is not installed.
+    """
+    if hasattr(predictor, "fit_predict") and hasattr(predictor, "differentiable"):
+        made: Predictor = predictor
+        return made
+    if not isinstance(predictor, str):
+        if not (hasattr(predictor, "fit") and hasattr(predictor, "predict")):
+            raise ParameterError.of("predictor", "DataValuator", _EXPECTED, predictor)
+        return _wrapped(predictor, None)
+    if predictor not in PREDICTORS and not predictor.startswith("sklearn."):
+        raise ParameterError.of("predictor", "DataValuator", _EXPECTED, predictor)
+    spec = {"name": predictor, **params}
+    try:
+        if predictor in PREDICTORS:
+            named: Any = PREDICTORS[predictor](**params)
+            named.spec = spec
+            return named  # type: ignore[no-any-return]
+        module, _, name = predictor.rpartition(".")
+        return _wrapped(getattr(importlib.import_module(module), name)(**params), spec)
+    except (TypeError, AttributeError, ModuleNotFoundError) as error:
+        raise ParameterError(f"The predictor {predictor!r} cannot be made with {params}: {error}.") from error
+
+
+_EXPECTED = one_of(PREDICTORS) + ", the dotted name of a scikit-learn estimator, or an object with fit and predict"
+
+
+def _wrapped(estimator: Any, spec: dict[str, Any] | None) -> BlackBox:
+    return BlackBox(
+        estimator if not is_regressor(estimator) else None,
+        estimator if not is_classifier(estimator) else None,
+        spec=spec,
+    )
+
+
+def load_fitted(folder: Path, predictor: Predictor, task: Task, n_features: int) -> Fitted:
+    """Reads a trained predictor that `Fitted.save` wrote into a folder.
+
+    Args:
+        folder: where it was saved.
+        predictor: made from the same config.
+        task: what it predicts.
+        n_features: D.
+    """
+    if isinstance(predictor, Stacked):
+        return predictor.load(folder, task, n_features)
+    return FittedList.load(folder, task)

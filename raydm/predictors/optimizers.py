@@ -1,0 +1,100 @@
+"""Optimizers as functions of stacked parameters: out of place, so that a training can be differentiated.
+
+The updates are those of torch.optim, elementwise: the R trainings of a stack never touch each other.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+Params = list[Tensor]
+
+
+class Optimizer(Protocol):
+    """Two functions and a state (optax's contract). Every tensor has the leading axis R."""
+
+    def init(self, params: Params) -> list[Params]:
+        """The state before the first step."""
+        ...
+
+    def update(self, params: Params, grads: Params, state: list[Params], step: int) -> tuple[Params, list[Params]]:
+        """New parameters and state; step counts from 1."""
+        ...
+
+
+@dataclass(frozen=True)
+class SGD:
+    """Gradient descent with momentum: m <- momentum m + g; p <- p - lr m.
+
+    Attributes:
+        lr: > 0.
+        momentum: in [0, 1).
+        weight_decay: >= 0, added to the gradient as weight_decay times p.
+    """
+
+    lr: float
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+
+    def init(self, params: Params) -> list[Params]:
+        """Momentum from zero."""
+        return [[torch.zeros_like(p) for p in params]]
+
+    def update(self, params: Params, grads: Params, state: list[Params], step: int) -> tuple[Params, list[Params]]:
+        """One step; `step` is not used."""
+        grads = _decayed(params, grads, self.weight_decay)
+        momenta = [torch.add(g, m, alpha=self.momentum) for g, m in zip(grads, state[0], strict=True)]
+        return [torch.add(p, m, alpha=-self.lr) for p, m in zip(params, momenta, strict=True)], [momenta]
+
+
+@dataclass(frozen=True)
+class Adam:
+    """Adam (Kingma, Ba 2015), with the bias corrections of its algorithm 1.
+
+    Attributes:
+        lr: > 0.
+        betas: decay of the first and second moment, each in [0, 1).
+        eps: > 0, added to the root of the second moment.
+        weight_decay: >= 0, added to the gradient as weight_decay times p.
+    """
+
+    lr: float
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+
+    def init(self, params: Params) -> list[Params]:
+        """Both moments from zero."""
+        return [[torch.zeros_like(p) for p in params] for _ in self.betas]
+
+    def update(self, params: Params, grads: Params, state: list[Params], step: int) -> tuple[Params, list[Params]]:
+        """One step."""
+        beta1, beta2 = self.betas
+        grads = _decayed(params, grads, self.weight_decay)
+        first = [torch.lerp(m, g, 1 - beta1) for m, g in zip(state[0], grads, strict=True)]
+        second = [torch.addcmul(v * beta2, g, g, value=1 - beta2) for v, g in zip(state[1], grads, strict=True)]
+        scale, root = -self.lr / (1 - beta1**step), math.sqrt(1 - beta2**step)
+        moved = [
+            torch.addcdiv(p, m, _safe_sqrt(v) / root + self.eps, value=scale)
+            for p, m, v in zip(params, first, second, strict=True)
+        ]
+        return moved, [first, second]
+
+
+def _safe_sqrt(v: Tensor) -> Tensor:
+    """The root; its derivative at 0, where no gradient ever came, is taken as 0 instead of infinity."""
+    if not v.requires_grad:
+        return v.sqrt()
+    zero = v == 0
+    return torch.where(zero, 0.0, torch.where(zero, 1.0, v).sqrt())
+
+
+def _decayed(params: Params, grads: Params, weight_decay: float) -> Params:
+    if weight_decay == 0.0:
+        return grads
+    return [torch.add(g, p, alpha=weight_decay) for g, p in zip(grads, params, strict=True)]

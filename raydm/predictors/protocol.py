@@ -1,0 +1,91 @@
+"""The predictor protocol: a stack of trainings at a time. Axes: R rollouts, N examples, M rows, C outputs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from raydm.data.task import Task
+
+Seeds = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class TrainingSets:
+    """R training sets over N examples; a single training is R = 1.
+
+    Attributes:
+        x: (N, D) shared by all sets, or (R, N, D).
+        y: (N,) or (R, N) int64 class indices; (N, C) or (R, N, C) class probabilities; (N,) or (R, N) float targets.
+        w: (R, N) weights >= 0. Weight 0 means absent.
+        task: what y holds.
+    """
+
+    x: Tensor
+    y: Tensor
+    w: Tensor
+    task: Task
+
+    @property
+    def rollouts(self) -> int:
+        """R."""
+        return len(self.w)
+
+    @property
+    def x_is_shared(self) -> bool:
+        """Whether x is (N, D)."""
+        return self.x.ndim == 2
+
+    @property
+    def y_is_shared(self) -> bool:
+        """Whether y has no axis R; class probabilities have an axis C more than indices and targets."""
+        probabilities = self.task.kind == "classification" and self.y.is_floating_point()
+        return self.y.ndim == (2 if probabilities else 1)
+
+    def __getitem__(self, rollouts: slice) -> TrainingSets:
+        """The sets of some rollouts."""
+        return TrainingSets(
+            self.x if self.x_is_shared else self.x[rollouts],
+            self.y if self.y_is_shared else self.y[rollouts],
+            self.w[rollouts],
+            self.task,
+        )
+
+
+class Fitted(Protocol):
+    """R trained predictors."""
+
+    def predict(self, x: Tensor) -> Tensor:
+        """For rows x (M, D): class probabilities (R, M, C), or targets (R, M, 1)."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Writes what `raydm.predictors.load_fitted` reads, without pickle, into an existing folder."""
+        ...
+
+
+class Predictor(Protocol):
+    """f_theta: how it is trained, without any training data; fitting leaves it as it was.
+
+    Attributes:
+        differentiable: whether predictions can be differentiated in x, y and w of the training sets.
+    """
+
+    differentiable: bool
+
+    def fit(self, sets: TrainingSets, *, seed: Seeds) -> Fitted:
+        """Trains one predictor on each set; seed (R,) decides initial weights and batch order."""
+        ...
+
+    def fit_predict(self, sets: TrainingSets, x: Tensor, *, seed: Seeds) -> Tensor:
+        """Trains and predicts rows x (M, D): (R, M, C)."""
+        ...
+
+    def config(self) -> dict[str, Any]:
+        """What rebuilds it through `raydm.predictors.make_predictor`, as JSON allows."""
+        ...

@@ -1,0 +1,266 @@
+"""Stacked: R trainings of a small torch module as one tensor program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+from torch.nn import functional
+
+from raydm.data.task import Task
+from raydm.errors import ParameterError, RunError
+from raydm.predictors.optimizers import Optimizer, Params
+from raydm.predictors.protocol import Seeds, TrainingSets
+from raydm.seeding import stream
+
+MakeModule = Callable[[int, int], nn.Module]
+
+
+class Stacked:
+    """Trains R copies of one small module at once: forward through `torch.func.vmap`, one backward for the stack.
+
+    The rollouts' losses are summed, so each rollout's gradient is its own, and functional optimizers keep the
+    parameters' axis R. Differentiable in x, y and w: the graph through all inner steps is kept when any of them
+    requires a gradient. For classification the loss is cross-entropy; for regression it is the squared error of
+    targets that were brought to mean 0 and deviation 1 over the N examples.
+
+    Args:
+        make_module: maps (D, C) to a module from (B, D) to (B, C). Its initial weights come from the rollout's seed.
+        optimizer: `SGD` or `Adam` of `raydm.predictors.optimizers`.
+        epochs: passes over the training set, >= 1.
+        batch_size: examples a step; None for all (a gradient step on the whole set).
+        device: "auto" is the GPU where torch sees one, else the CPU.
+        memory: bytes that a chunk of the stack may take; R is cut into chunks that fit.
+        spec: how `raydm.predictors.make_predictor` rebuilds it; None for a module of the user's own.
+    """
+
+    differentiable = True
+
+    def __init__(
+        self,
+        make_module: MakeModule,
+        *,
+        optimizer: Optimizer,
+        epochs: int,
+        batch_size: int | None = None,
+        device: str = "auto",
+        memory: int = 2**30,
+        spec: dict[str, Any] | None = None,
+    ) -> None:
+        if epochs < 1:
+            raise ParameterError.of("epochs", "Stacked", "an integer >= 1", epochs)
+        if batch_size is not None and batch_size < 1:
+            raise ParameterError.of("batch_size", "Stacked", "None or an integer >= 1", batch_size)
+        self.make_module, self.optimizer = make_module, optimizer
+        self.epochs, self.batch_size, self.device, self.memory, self.spec = epochs, batch_size, device, memory, spec
+
+    def config(self) -> dict[str, Any]:
+        """Its name and arguments; {"name": "custom"} for a module of the user's own."""
+        return dict(self.spec) if self.spec else {"name": "custom", "module": repr(self.make_module)}
+
+    def fit(self, sets: TrainingSets, *, seed: Seeds) -> FittedStack:
+        """Trains the R predictors; seed is (R,)."""
+        device = torch.device(self._device())
+        sets = TrainingSets(sets.x.to(device), sets.y.to(device), sets.w.to(device), sets.task)
+        module = self._module(sets, int(seed[0])).to(device)
+        chunk = self._chunk(module, sets)
+        trained = [
+            self._train(module, sets[slice(a, a + chunk)], seed[a : a + chunk]) for a in range(0, sets.rollouts, chunk)
+        ]
+        params = {name: torch.cat([p[name] for p, _, _ in trained]) for name in trained[0][0]}
+        location, scale = torch.cat([t[1] for t in trained]), torch.cat([t[2] for t in trained])
+        return FittedStack(module, params, location, scale, sets.task, chunk)
+
+    def fit_predict(self, sets: TrainingSets, x: Tensor, *, seed: Seeds) -> Tensor:
+        """Trains and predicts rows x (M, D): (R, M, C)."""
+        return self.fit(sets, seed=seed).predict(x)
+
+    def load(self, folder: Path, task: Task, n_features: int) -> FittedStack:
+        """Reads what `FittedStack.save` wrote.
+
+        Raises:
+            RunError: the file is missing, torn, or of another architecture.
+        """
+        file = folder / "predictor.safetensors"
+        try:
+            tensors = load_file(file, device=self._device())
+            params = {k.removeprefix("params."): v for k, v in tensors.items() if k.startswith("params.")}
+            module = self.make_module(n_features, task.n_outputs)
+            shapes = {k: tuple(p.shape) for k, p in module.named_parameters()}
+            if shapes != {k: tuple(p.shape[1:]) for k, p in params.items()}:
+                raise RunError(f"{file}: holds another architecture than the run's config names. Expected {shapes}.")
+            return FittedStack(module, params, tensors["location"], tensors["scale"], task, len(tensors["location"]))
+        except (OSError, KeyError, SafetensorError) as error:
+            raise RunError(f"{file}: cannot be read ({error}). Run `raydm value` again.") from error
+
+    def _device(self) -> str:
+        return ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
+
+    def _module(self, sets: TrainingSets, seed: int) -> nn.Module:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            module = self.make_module(sets.x.shape[-1], sets.task.n_outputs)
+        _refuse(module)
+        return module.to(sets.x.dtype)
+
+    def _chunk(self, module: nn.Module, sets: TrainingSets) -> int:
+        """How many rollouts fit: parameters (with gradients, moments, their successors) and activations."""
+        n = sets.w.shape[1]
+        batch = min(self.batch_size or n, n)
+        floats = 10 * sum(p.numel() for p in module.parameters()) + 4 * batch * _activations(module, sets.x)
+        if not sets.x_is_shared:
+            floats += sets.x[0].numel()
+        return max(1, self.memory // (floats * sets.x.element_size()))
+
+    def _train(self, module: nn.Module, sets: TrainingSets, seed: Seeds) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+        keep_graph = any(t.requires_grad for t in (sets.x, sets.y, sets.w))
+        distinct, which = np.unique(seed, return_inverse=True)
+        names, params = self._initial(sets, distinct, which, dict(module.named_parameters()))
+        sets, location, scale = _standardised(sets)
+        state = self.optimizer.init(params)
+        x_axis = 0 if not sets.x_is_shared or len(distinct) > 1 else None
+        forward = vmap(lambda p, x: functional_call(module, p, (x,)), in_dims=(0, x_axis))
+        for step, rows in enumerate(self._batches(sets.w, distinct, which), start=1):
+            x, y, w = _gathered(sets, rows)
+            loss = _losses(forward(dict(zip(names, params, strict=True)), x), y, w, sets.task).sum()
+            grads = torch.autograd.grad(loss, params, create_graph=keep_graph)
+            params, state = self.optimizer.update(params, list(grads), state, step)
+            if not keep_graph:
+                params = [p.detach().requires_grad_() for p in params]
+        if not keep_graph:
+            params = [p.detach() for p in params]
+        return dict(zip(names, params, strict=True)), location, scale
+
+    def _initial(
+        self, sets: TrainingSets, distinct: Seeds, which: Seeds, like: dict[str, nn.Parameter]
+    ) -> tuple[list[str], Params]:
+        """Initial weights of each rollout; rollouts of equal seed start equal."""
+        weights = [dict(self._module(sets, int(s)).named_parameters()) for s in distinct]
+        index = torch.from_numpy(which)
+        stacks = [torch.stack([w[name].detach() for w in weights])[index] for name in like]
+        return list(like), [p.to(sets.w.device).requires_grad_() for p in stacks]
+
+    def _batches(self, w: Tensor, distinct: Seeds, which: Seeds) -> Iterator[slice | Tensor]:
+        """The rows of each step: all, or (B,) where all rollouts share a seed, else (R, B)."""
+        n = w.shape[1]
+        if self.batch_size is None or self.batch_size >= n:
+            yield from [slice(None)] * self.epochs
+            return
+        streams = [stream(int(s), "order") for s in distinct]
+        for _ in range(self.epochs):
+            orders = np.stack([s.permutation(n) for s in streams])
+            order = torch.from_numpy(orders[0] if len(distinct) == 1 else orders[which]).to(w.device)
+            yield from torch.split(order, self.batch_size, dim=-1)
+
+
+@dataclass(frozen=True)
+class FittedStack:
+    """R trained modules.
+
+    Attributes:
+        module: gives the architecture; its own weights are not used.
+        params: each parameter by name, (R, ...).
+        location: (R,) targets' mean before standardisation (0 for classification).
+        scale: (R,) their standard deviation (1 for classification).
+        task: what is predicted.
+        chunk: how many rollouts predict at once.
+    """
+
+    module: nn.Module
+    params: dict[str, Tensor]
+    location: Tensor
+    scale: Tensor
+    task: Task
+    chunk: int
+
+    def predict(self, x: Tensor) -> Tensor:
+        """For rows x (M, D): class probabilities (R, M, C), or targets (R, M, 1)."""
+        x = x.to(self.location.device)
+        forward = vmap(lambda p: functional_call(self.module, p, (x,)))
+        out = torch.cat(
+            [
+                forward({k: v[a : a + self.chunk] for k, v in self.params.items()})
+                for a in range(0, len(self.location), self.chunk)
+            ]
+        )
+        if self.task.kind == "classification":
+            return out.softmax(-1)
+        return out * self.scale[:, None, None] + self.location[:, None, None]
+
+    def save(self, folder: Path) -> None:
+        """Writes predictor.safetensors; the architecture is rebuilt from the predictor's config."""
+        tensors = {f"params.{k}": v.detach().cpu().contiguous() for k, v in self.params.items()}
+        tensors |= {"location": self.location.detach().cpu(), "scale": self.scale.detach().cpu()}
+        save_file(tensors, folder / "predictor.safetensors")
+
+
+def _refuse(module: nn.Module) -> None:
+    for name, part in module.named_modules():
+        if isinstance(part, nn.modules.batchnorm._BatchNorm):
+            raise ParameterError(
+                f"Stacked cannot train {type(part).__name__} ({name!r}): its running statistics are changed in place "
+                "and would mix absent examples in. Use LayerNorm or GroupNorm."
+            )
+        if isinstance(part, nn.modules.dropout._DropoutNd) and part.p > 0:
+            raise ParameterError(
+                f"Stacked cannot train {type(part).__name__} ({name!r}): its draws are not tied to a rollout's seed. "
+                "Set p=0, or use weight_decay."
+            )
+
+
+def _activations(module: nn.Module, x: Tensor) -> int:
+    """Numbers that one example leaves behind on its way through the module, counted on one row."""
+    count = x.shape[-1]
+
+    def add(_: nn.Module, __: Any, out: Tensor) -> None:
+        nonlocal count
+        count += out.numel()
+
+    leaves = [m for m in module.modules() if not list(m.children())]
+    hooks = [m.register_forward_hook(add) for m in leaves]
+    with torch.no_grad():
+        module(x.reshape(-1, x.shape[-1])[:1])
+    for hook in hooks:
+        hook.remove()
+    return count
+
+
+def _standardised(sets: TrainingSets) -> tuple[TrainingSets, Tensor, Tensor]:
+    """Targets at mean 0 and deviation 1 over the N examples, with (R,) location and scale; classes unchanged."""
+    zeros = sets.w.new_zeros(sets.rollouts)
+    if sets.task.kind == "classification":
+        return sets, zeros, zeros + 1
+    y = sets.y.to(sets.x.dtype)
+    location = y.mean(-1, keepdim=True)
+    scale = (y - location).square().mean(-1, keepdim=True).sqrt().clamp_min(1e-6)
+    shifted = TrainingSets(sets.x, (y - location) / scale, sets.w, sets.task)
+    return shifted, zeros + location.squeeze(-1), zeros + scale.squeeze(-1)
+
+
+def _gathered(sets: TrainingSets, rows: slice | Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Features (B, D) or (R, B, D), labels (R, B) or (R, B, C), weights (R, B) at rows: a slice, (B,) or (R, B)."""
+    if isinstance(rows, slice) or rows.ndim == 1:
+        y = sets.y[rows].expand(sets.rollouts, *sets.y[rows].shape) if sets.y_is_shared else sets.y[:, rows]
+        return sets.x[rows] if sets.x_is_shared else sets.x[:, rows], y, sets.w[:, rows]
+    each = torch.arange(sets.rollouts, device=rows.device).unsqueeze(-1)
+    x = sets.x[rows] if sets.x_is_shared else sets.x[each, rows]
+    return x, sets.y[rows] if sets.y_is_shared else sets.y[each, rows], sets.w[each, rows]
+
+
+def _losses(out: Tensor, y: Tensor, w: Tensor, task: Task) -> Tensor:
+    """Weighted mean loss of each rollout, (R,): sum w l / sum w, and 0 where no example is present."""
+    if task.kind == "regression":
+        each = (out.squeeze(-1) - y).square()
+    elif y.is_floating_point():
+        each = -(y * functional.log_softmax(out, -1)).sum(-1)
+    else:
+        each = -functional.log_softmax(out, -1).gather(-1, y.unsqueeze(-1)).squeeze(-1)
+    return (w * each).sum(-1) / w.sum(-1).clamp_min(1e-12)
