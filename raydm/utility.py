@@ -60,10 +60,16 @@ class Utility(Protocol):
         """
         ...
 
+    def close(self) -> None:
+        """Gives back what it holds."""
+        ...
+
 
 def score_shard(problem: Problem, sets: TrainingSets, seeds: Seeds) -> np.ndarray:
     """Trains a shard of r rollouts and scores each on D^v: (r,) float64. Runs in whichever process has the shard."""
-    predictions = problem.predictor.fit_predict(sets, torch.from_numpy(problem.valid.x), seed=seeds)
+    # Fresh copies are aligned alike everywhere; matrix products may round differently where the alignment differs.
+    sets = TrainingSets(sets.x.clone(), sets.y.clone(), sets.w.clone(), sets.task)
+    predictions = problem.predictor.fit_predict(sets, torch.from_numpy(problem.valid.x).clone(), seed=seeds)
     y = torch.from_numpy(problem.valid.y).to(predictions.device)
     u: np.ndarray = problem.metric.utility(predictions.detach(), y).cpu().numpy()
     return u
@@ -101,3 +107,6 @@ class InProcess:
         shards = self.problem.shards(sets.rollouts)
         u = np.concatenate([score_shard(self.problem, sets[s], seeds[s]) for s in shards])
         return checked(u, seeds, step)
+
+    def close(self) -> None:
+        """Nothing is held."""

@@ -1,0 +1,112 @@
+"""The Ray cluster: joined or started, asked whether a request can ever be met, left as it was found."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping
+from typing import Any
+
+from raydm.errors import ClusterError
+
+if "ray" not in sys.modules:  # Ray reads this once, when it is imported; changed later, its own processes disagree
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
+
+import ray
+
+
+class Connection:
+    """A connection to Ray, from `connect`. Closing it ends only what it started."""
+
+    def __init__(self, owned: bool, temp_dir: str | None) -> None:
+        self._owned, self._temp_dir = owned, temp_dir
+
+    def close(self) -> None:
+        """Leaves the cluster, and ends it where `connect` started it."""
+        if self._owned:
+            ray.shutdown()
+        if self._temp_dir:
+            shutil.rmtree(self._temp_dir, ignore_errors=True)
+        self._owned, self._temp_dir = False, None
+
+
+def connect(address: str | None = None, *, num_cpus: int | None = None) -> Connection:
+    """Joins the cluster at ``address`` (or at RAY_ADDRESS), else starts one on this machine.
+
+    A driver that is connected already stays so. Token authentication is on wherever raydm starts or joins Ray, unless
+    RAY_AUTH_MODE says otherwise. A cluster that is started here has no dashboard and a temporary folder of its own.
+
+    Args:
+        address: "host:port" or "ray://host:port"; None to look at RAY_ADDRESS and then start one here.
+        num_cpus: CPUs that a started cluster offers; None for those of the machine.
+
+    Raises:
+        ClusterError: nothing answers at the address, or it refused us.
+    """
+    if ray.is_initialized():
+        return Connection(owned=False, temp_dir=None)
+    address = address or os.environ.get("RAY_ADDRESS") or "local"
+    quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+    if address != "local":
+        try:
+            ray.init(address=address, **quiet)
+        except Exception as error:  # Ray raises many types here, RuntimeError and plain Exception among them
+            raise ClusterError(
+                f"No Ray cluster could be joined at {address!r}: {error}. Check the address and that RAY_AUTH_MODE and "
+                "RAY_AUTH_TOKEN are those of the cluster, or leave --address out to start Ray on this machine."
+            ) from error
+        return Connection(owned=True, temp_dir=None)
+    temp_dir = tempfile.mkdtemp(prefix="raydm-")
+    try:
+        ray.init(address="local", num_cpus=num_cpus, include_dashboard=False, _temp_dir=temp_dir, **quiet)
+    except Exception as error:
+        shutil.rmtree(temp_dir, ignore_errors=True)
+        raise ClusterError(f"Ray could not be started on this machine: {error}.") from error
+    return Connection(owned=True, temp_dir=temp_dir)
+
+
+def require(count: int, each: Mapping[str, float], what: str) -> None:
+    """Refuses at once what the cluster can never place; Ray itself would wait for ever.
+
+    Args:
+        count: how many actors.
+        each: resources of one, such as {"CPU": 1, "GPU": 0.25}.
+        what: names them in the message.
+
+    Raises:
+        ClusterError: the nodes, taken empty, cannot hold them, and no autoscaler is configured to add any.
+    """
+    each = {k: v for k, v in each.items() if v > 0}
+    list_nodes: Any = ray.nodes
+    nodes = [n["Resources"] for n in list_nodes() if n["Alive"]]
+    fits = sum(_fits(node, each) for node in nodes)
+    if fits >= count or _autoscales():
+        return
+    needs = ", ".join(f"{v:g} {k}" for k, v in each.items())
+    offers = ", ".join(f"{v:g} {k}" for k, v in sorted(_total(nodes).items()) if k in {"CPU", "GPU", *each})
+    raise ClusterError(
+        f"{count} {what} of {needs} each can never be placed: the cluster's {len(nodes)} node(s) offer {offers} and "
+        f"hold {fits} of them. Ask for fewer (--actors), for less each (--cpus-per-actor, --gpus-per-actor), or add "
+        "nodes."
+    )
+
+
+def _fits(node: Mapping[str, float], each: Mapping[str, float]) -> int:
+    # Ray counts resources in units of 1e-4
+    return min((int(round(node.get(k, 0.0) * 1e4) // round(v * 1e4)) for k, v in each.items()), default=10**6)
+
+
+def _total(nodes: list[dict[str, float]]) -> dict[str, float]:
+    total: dict[str, float] = {}
+    for node in nodes:
+        for name, amount in node.items():
+            total[name] = total.get(name, 0.0) + amount
+    return total
+
+
+def _autoscales() -> bool:
+    """Whether an autoscaler could add nodes; then Ray's own waiting is right."""
+    return bool(ray._private.state.state.get_max_resources_from_cluster_config())

@@ -1,0 +1,135 @@
+"""Rollouts on Ray actors: the utility of `raydm.utility`, with its shards spread over a cluster."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import ray
+import torch
+from torch import Tensor
+
+from raydm.distributed.cluster import Connection, connect, require
+from raydm.errors import ParameterError, RaydmError, RolloutError
+from raydm.predictors import Seeds, TrainingSets
+from raydm.utility import Problem, checked, score_shard
+
+_RESTARTS = 10  # an actor that dies more often than this is ill, not unlucky
+
+
+class RolloutActor:
+    """Trains shards. It keeps no state at all: every call brings what it needs, so any call can be tried again."""
+
+    def __init__(self) -> None:
+        torch.set_num_threads(1)  # small stacks are fastest so, and the bits are those of a run in one process
+
+    def ready(self) -> bool:
+        """Answers once the actor is placed."""
+        return True
+
+    def score(self, problem: Problem, shared: tuple[Any, Any], own: tuple[Any, Any, Any], seeds: Seeds) -> np.ndarray:
+        """The utilities (r,) of one shard.
+
+        Args:
+            problem: put once for the run.
+            shared: x and y of the step, where all rollouts share them (else None): put once, read without a copy.
+            own: x and y of this shard's rollouts (None where shared), and their weights (r, N).
+            seeds: (r,).
+        """
+        x, y = (common if common is not None else mine for common, mine in zip(shared, own[:2], strict=True))
+        return score_shard(problem, TrainingSets(_tensor(x), _tensor(y), _tensor(own[2]), problem.task), seeds)
+
+
+def _tensor(array: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.array(array))  # Ray's arrays are read-only, which torch cannot express
+
+
+@dataclass(frozen=True)
+class RayRollouts:
+    """Makes a problem's utility run on Ray: pass it as `DataValuator(utility=RayRollouts(actors=4))`.
+
+    Values are bit-identical to those of one process and do not depend on the number of actors, nor on actors that die
+    on the way (as long as the processors are of one kind).
+
+    Attributes:
+        actors: long-lived workers, >= 1; each trains one shard at a time on one thread.
+        cpus_per_actor: CPUs that Ray reserves for each, > 0.
+        gpus_per_actor: GPUs, or a fraction of one, that Ray reserves for each.
+        address: of a running cluster; None: RAY_ADDRESS, else one is started here.
+    """
+
+    actors: int = 2
+    cpus_per_actor: float = 1.0
+    gpus_per_actor: float = 0.0
+    address: str | None = None
+
+    def __call__(self, problem: Problem) -> RayUtility:
+        """Joins or starts the cluster and places the actors.
+
+        Raises:
+            ParameterError: a field is out of its range.
+            ClusterError: no cluster, or one that can never place the actors.
+        """
+        if self.actors < 1:
+            raise ParameterError.of("actors", "RayRollouts", "an integer >= 1", self.actors)
+        if self.cpus_per_actor <= 0:
+            raise ParameterError.of("cpus_per_actor", "RayRollouts", "> 0", self.cpus_per_actor)
+        if self.gpus_per_actor < 0:
+            raise ParameterError.of("gpus_per_actor", "RayRollouts", ">= 0", self.gpus_per_actor)
+        connection = connect(self.address)
+        try:
+            require(self.actors, {"CPU": self.cpus_per_actor, "GPU": self.gpus_per_actor}, "rollout actors")
+            return RayUtility(problem, self, connection)
+        except BaseException:
+            connection.close()
+            raise
+
+
+class RayUtility:
+    """The utility of a problem, computed by actors. Made by `RayRollouts`."""
+
+    def __init__(self, problem: Problem, on: RayRollouts, connection: Connection) -> None:
+        self.problem, self._connection = problem, connection
+        make: Any = ray.remote(RolloutActor).options(
+            num_cpus=on.cpus_per_actor,
+            num_gpus=on.gpus_per_actor,
+            max_restarts=_RESTARTS,
+            max_task_retries=_RESTARTS,
+        )
+        self._shared_problem = ray.put(problem)
+        self.workers = [make.remote() for _ in range(on.actors)]
+        ray.get([w.ready.remote() for w in self.workers])
+
+    def __call__(self, sets: TrainingSets, *, step: int) -> Tensor:
+        """The utilities u (R,): shard i goes to actor i modulo their number."""
+        seeds = self.problem.seeds(step, sets.rollouts)
+        x, y, w = (t.detach().cpu().numpy() for t in (sets.x, sets.y, sets.w))
+        shared = ray.put((x if sets.x_is_shared else None, y if sets.y_is_shared else None))
+        pending = [
+            self.workers[i % len(self.workers)].score.remote(
+                self._shared_problem,
+                shared,
+                (None if sets.x_is_shared else x[s], None if sets.y_is_shared else y[s], w[s]),
+                seeds[s],
+            )
+            for i, s in enumerate(self.problem.shards(sets.rollouts))
+        ]
+        try:
+            scores = ray.get(pending)
+        except ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, RaydmError):
+                raise error.cause from None
+            raise RolloutError(f"Step {step}: a rollout failed on its actor: {error.cause!r}.") from error
+        except ray.exceptions.RayActorError as error:
+            raise RolloutError(
+                f"Step {step}: an actor died {_RESTARTS + 1} times. It may be out of memory: lower --shard or "
+                f"--outer-batch. Ray says: {error}"
+            ) from error
+        return checked(np.concatenate(scores), seeds, step)
+
+    def close(self) -> None:
+        """Ends the actors, and the cluster where it was started for them."""
+        for worker in self.workers:
+            ray.kill(worker)
+        self._connection.close()
