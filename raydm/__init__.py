@@ -1,1 +1,23 @@
 """raydm: learns what to do with every training example."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+__all__ = ["DataValuator", "__version__", "load_run"]
+
+if TYPE_CHECKING:
+    from raydm.estimators import DataValuator
+    from raydm.report.run import load_run
+
+_HOMES = {"DataValuator": "raydm.estimators", "load_run": "raydm.report.run"}
+
+
+def __getattr__(name: str) -> Any:
+    """Public names load on first use, so that `import raydm` (and the command's --help) stays quick."""
+    if name in _HOMES:
+        from importlib import import_module
+
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'raydm' has no attribute {name!r}")

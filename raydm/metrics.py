@@ -52,7 +52,8 @@ class Metric:
 
 
 def _accuracy(p: Tensor, y: Tensor) -> Tensor:
-    return (p.argmax(-1) == y).double().mean(-1)
+    correct = (p.argmax(-1) == y).double()
+    return correct.masked_fill(p.isnan().any(-1), torch.nan).mean(-1)  # argmax takes NaN for the largest
 
 
 def _log_likelihood(p: Tensor, y: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ Predictors' readouts start at zero: an empty training set then leaves a constant
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +38,7 @@ class DataValueEstimator(nn.Module):
         combined: int = 10,
     ) -> None:
         super().__init__()
+        self.n_features = n_features
         widths = [n_features + n_outputs, *[hidden] * layers, combined]
         self.body = nn.Sequential(*_relu_layers(widths))
         self.head = nn.Sequential(*_relu_layers([combined + n_evidence, combined]), nn.Linear(combined, 1))
@@ -59,7 +61,7 @@ class DataValueEstimator(nn.Module):
 
 def _relu_layers(widths: Sequence[int]) -> list[nn.Module]:
     layers: list[nn.Module] = []
-    for into, out in zip(widths[:-1], widths[1:], strict=True):
+    for into, out in pairwise(widths):
         layers += [nn.Linear(into, out), nn.ReLU()]
     return layers
 

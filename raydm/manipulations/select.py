@@ -20,8 +20,9 @@ class Select:
 
     Args:
         estimator: h_phi.
-        evidence: (N, E) float32 marginal information of the training examples, in their order.
         task: what the labels are.
+        evidence: (N, E) float32 marginal information of the training examples, in their order; needed to learn, not
+            to value other examples.
         y_scale: location and scale that bring regression targets to h_phi's range (not used for classes).
         exploration: weight of the penalty that keeps the mean of h_phi inside `bounds` (the released code: 1000).
         bounds: lowest and highest mean of h_phi over a batch that cost nothing.
@@ -30,14 +31,15 @@ class Select:
     def __init__(
         self,
         estimator: DataValueEstimator,
-        evidence: Tensor,
         task: Task,
+        evidence: Tensor | None = None,
         *,
         y_scale: tuple[float, float] = (0.0, 1.0),
         exploration: float = 1e3,
         bounds: tuple[float, float] = (0.1, 0.9),
     ) -> None:
-        self.estimator, self.evidence, self.task, self.y_scale = estimator, evidence, task, y_scale
+        self.estimator, self.task, self.y_scale = estimator, task, y_scale
+        self.evidence = torch.empty(0) if evidence is None else evidence
         self.exploration, self.bounds = exploration, bounds
 
     def parameters(self) -> Iterable[Tensor]:

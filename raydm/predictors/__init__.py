@@ -5,6 +5,7 @@ from raydm.predictors.make import PREDICTORS, load_fitted, make_predictor
 from raydm.predictors.optimizers import SGD, Adam
 from raydm.predictors.protocol import Fitted, Predictor, Seeds, TrainingSets
 from raydm.predictors.stacked import Stacked
+from raydm.predictors.tabular import TablePredictor
 
 __all__ = [
     "PREDICTORS",
@@ -15,6 +16,7 @@ __all__ = [
     "Predictor",
     "Seeds",
     "Stacked",
+    "TablePredictor",
     "TrainingSets",
     "load_fitted",
     "make_predictor",

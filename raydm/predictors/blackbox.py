@@ -39,8 +39,9 @@ class BlackBox:
     """Trains a clone of a scikit-learn style estimator on each set.
 
     Absent rows (weight 0) are dropped, not weighted 0: LightGBM lets rows of weight 0 shape its bins. Weights other
-    than 0 and 1 go in as `sample_weight`. An empty set, or one of one class, trains scikit-learn's dummy, whose
-    predictions are constant. Each clone runs on one thread, so that actors do not fight and results repeat.
+    than 0 and 1 go in as `sample_weight`. An empty set, one of one class, and in regression one of a single example
+    train scikit-learn's dummy, whose predictions are constant. Each clone runs on one thread, so that actors do not
+    fight and results repeat.
 
     Args:
         classifier: the estimator for classification, or None. Without `predict_proba` its predicted class gets
@@ -96,8 +97,9 @@ class BlackBox:
         """An estimator trained on one set, and which classes its columns are."""
         present = w > 0
         if task.kind == "regression":
-            if not present.any():
-                return DummyRegressor().fit(x, y), _ONE_COLUMN
+            if present.sum() < 2:
+                known = present if present.any() else slice(None)
+                return DummyRegressor().fit(x[known], y[known]), _ONE_COLUMN
             return self._estimator(task, seed, x[present], y[present], w[present]), _ONE_COLUMN
         classes, codes = np.unique(y[present], return_inverse=True)
         if len(classes) < 2:
@@ -108,7 +110,8 @@ class BlackBox:
     def _estimator(self, task: Task, seed: int, x: Array, y: Array, w: Array) -> Any:
         estimator = clone(self._template(task))
         fixed = {"random_state": seed % _SEED_RANGE, "n_jobs": 1}
-        estimator.set_params(**{k: v for k, v in fixed.items() if k in estimator.get_params()})
+        names = {k: k.rpartition("__")[2] for k in estimator.get_params()}  # also those inside a pipeline
+        estimator.set_params(**{k: fixed[name] for k, name in names.items() if name in fixed})
         if np.all(w == 1):
             return estimator.fit(x, y)
         if not self.takes_weights(task):

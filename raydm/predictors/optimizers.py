@@ -1,4 +1,4 @@
-"""Optimizers as functions of stacked parameters: out of place, so that a training can be differentiated.
+"""Optimizers as functions of stacked parameters: out of place where a training is differentiated, fused where not.
 
 The updates are those of torch.optim, elementwise: the R trainings of a stack never touch each other.
 """
@@ -11,6 +11,8 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
+from torch.optim.adam import adam as torch_adam
+from torch.optim.sgd import sgd as torch_sgd
 
 Params = list[Tensor]
 
@@ -23,7 +25,11 @@ class Optimizer(Protocol):
         ...
 
     def update(self, params: Params, grads: Params, state: list[Params], step: int) -> tuple[Params, list[Params]]:
-        """New parameters and state; step counts from 1."""
+        """New parameters and state, differentiable; step counts from 1."""
+        ...
+
+    def update_(self, params: Params, grads: Params, state: list[Params], step: int) -> None:
+        """The same in place by torch.optim's fused kernel, for trainings that nothing differentiates."""
         ...
 
 
@@ -46,10 +52,25 @@ class SGD:
         return [[torch.zeros_like(p) for p in params]]
 
     def update(self, params: Params, grads: Params, state: list[Params], step: int) -> tuple[Params, list[Params]]:
-        """One step; `step` is not used."""
+        """One step out of place; `step` is not used."""
         grads = _decayed(params, grads, self.weight_decay)
         momenta = [torch.add(g, m, alpha=self.momentum) for g, m in zip(grads, state[0], strict=True)]
         return [torch.add(p, m, alpha=-self.lr) for p, m in zip(params, momenta, strict=True)], [momenta]
+
+    def update_(self, params: Params, grads: Params, state: list[Params], step: int) -> None:
+        """One step in place; `step` is not used."""
+        torch_sgd(
+            params,
+            grads,
+            list(state[0]),
+            fused=True,
+            weight_decay=self.weight_decay,
+            momentum=self.momentum,
+            lr=self.lr,
+            dampening=0.0,
+            nesterov=False,
+            maximize=False,
+        )
 
 
 @dataclass(frozen=True)
@@ -73,7 +94,7 @@ class Adam:
         return [[torch.zeros_like(p) for p in params] for _ in self.betas]
 
     def update(self, params: Params, grads: Params, state: list[Params], step: int) -> tuple[Params, list[Params]]:
-        """One step."""
+        """One step out of place."""
         beta1, beta2 = self.betas
         grads = _decayed(params, grads, self.weight_decay)
         first = [torch.lerp(m, g, 1 - beta1) for m, g in zip(state[0], grads, strict=True)]
@@ -84,6 +105,25 @@ class Adam:
             for p, m, v in zip(params, first, second, strict=True)
         ]
         return moved, [first, second]
+
+    def update_(self, params: Params, grads: Params, state: list[Params], step: int) -> None:
+        """One step in place."""
+        torch_adam(
+            params,
+            grads,
+            exp_avgs=state[0],
+            exp_avg_sqs=state[1],
+            max_exp_avg_sqs=[],
+            state_steps=[torch.full((), step - 1.0, device=p.device) for p in params],
+            fused=True,
+            amsgrad=False,
+            beta1=self.betas[0],
+            beta2=self.betas[1],
+            lr=self.lr,
+            weight_decay=self.weight_decay,
+            eps=self.eps,
+            maximize=False,
+        )
 
 
 def _safe_sqrt(v: Tensor) -> Tensor:

@@ -12,11 +12,11 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
 from torch.nn import functional
 
 from raydm.data.task import Task
 from raydm.errors import ParameterError, RunError
+from raydm.predictors.forward import stacked_forward
 from raydm.predictors.optimizers import Optimizer, Params
 from raydm.predictors.protocol import Seeds, TrainingSets
 from raydm.seeding import stream
@@ -25,12 +25,12 @@ MakeModule = Callable[[int, int], nn.Module]
 
 
 class Stacked:
-    """Trains R copies of one small module at once: forward through `torch.func.vmap`, one backward for the stack.
+    """Trains R copies of one small module at once: one stacked forward, one backward for the whole stack.
 
     The rollouts' losses are summed, so each rollout's gradient is its own, and functional optimizers keep the
     parameters' axis R. Differentiable in x, y and w: the graph through all inner steps is kept when any of them
     requires a gradient. For classification the loss is cross-entropy; for regression it is the squared error of
-    targets that were brought to mean 0 and deviation 1 over the N examples.
+    targets that were brought to weighted mean 0 and deviation 1 in each training set.
 
     Args:
         make_module: maps (D, C) to a module from (B, D) to (B, C). Its initial weights come from the rollout's seed.
@@ -70,7 +70,7 @@ class Stacked:
         """Trains the R predictors; seed is (R,)."""
         device = torch.device(self._device())
         sets = TrainingSets(sets.x.to(device), sets.y.to(device), sets.w.to(device), sets.task)
-        module = self._module(sets, int(seed[0])).to(device)
+        module = self.initial_module(sets, int(seed[0])).to(device)
         chunk = self._chunk(module, sets)
         trained = [
             self._train(module, sets[slice(a, a + chunk)], seed[a : a + chunk]) for a in range(0, sets.rollouts, chunk)
@@ -104,7 +104,8 @@ class Stacked:
     def _device(self) -> str:
         return ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
 
-    def _module(self, sets: TrainingSets, seed: int) -> nn.Module:
+    def initial_module(self, sets: TrainingSets, seed: int) -> nn.Module:
+        """The module with the initial weights that a rollout of this seed starts from."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             module = self.make_module(sets.x.shape[-1], sets.task.n_outputs)
@@ -126,15 +127,16 @@ class Stacked:
         names, params = self._initial(sets, distinct, which, dict(module.named_parameters()))
         sets, location, scale = _standardised(sets)
         state = self.optimizer.init(params)
-        x_axis = 0 if not sets.x_is_shared or len(distinct) > 1 else None
-        forward = vmap(lambda p, x: functional_call(module, p, (x,)), in_dims=(0, x_axis))
+        forward = stacked_forward(module)
         for step, rows in enumerate(self._batches(sets.w, distinct, which), start=1):
             x, y, w = _gathered(sets, rows)
             loss = _losses(forward(dict(zip(names, params, strict=True)), x), y, w, sets.task).sum()
             grads = torch.autograd.grad(loss, params, create_graph=keep_graph)
-            params, state = self.optimizer.update(params, list(grads), state, step)
-            if not keep_graph:
-                params = [p.detach().requires_grad_() for p in params]
+            if keep_graph:
+                params, state = self.optimizer.update(params, list(grads), state, step)
+            else:
+                with torch.no_grad():
+                    self.optimizer.update_(params, list(grads), state, step)
         if not keep_graph:
             params = [p.detach() for p in params]
         return dict(zip(names, params, strict=True)), location, scale
@@ -143,7 +145,7 @@ class Stacked:
         self, sets: TrainingSets, distinct: Seeds, which: Seeds, like: dict[str, nn.Parameter]
     ) -> tuple[list[str], Params]:
         """Initial weights of each rollout; rollouts of equal seed start equal."""
-        weights = [dict(self._module(sets, int(s)).named_parameters()) for s in distinct]
+        weights = [dict(self.initial_module(sets, int(s)).named_parameters()) for s in distinct]
         index = torch.from_numpy(which)
         stacks = [torch.stack([w[name].detach() for w in weights])[index] for name in like]
         return list(like), [p.to(sets.w.device).requires_grad_() for p in stacks]
@@ -184,16 +186,13 @@ class FittedStack:
     def predict(self, x: Tensor) -> Tensor:
         """For rows x (M, D): class probabilities (R, M, C), or targets (R, M, 1)."""
         x = x.to(self.location.device)
-        forward = vmap(lambda p: functional_call(self.module, p, (x,)))
-        out = torch.cat(
-            [
-                forward({k: v[a : a + self.chunk] for k, v in self.params.items()})
-                for a in range(0, len(self.location), self.chunk)
-            ]
-        )
+        forward = stacked_forward(self.module)
+        starts = range(0, len(self.location), self.chunk)
+        chunks = [{k: v[a : a + self.chunk] for k, v in self.params.items()} for a in starts]
+        out = torch.cat([forward(params, x) for params in chunks])
         if self.task.kind == "classification":
-            return out.softmax(-1)
-        return out * self.scale[:, None, None] + self.location[:, None, None]
+            return out.softmax(1).transpose(1, 2)
+        return (out * self.scale[:, None, None] + self.location[:, None, None]).transpose(1, 2)
 
     def save(self, folder: Path) -> None:
         """Writes predictor.safetensors; the architecture is rebuilt from the predictor's config."""
@@ -234,15 +233,21 @@ def _activations(module: nn.Module, x: Tensor) -> int:
 
 
 def _standardised(sets: TrainingSets) -> tuple[TrainingSets, Tensor, Tensor]:
-    """Targets at mean 0 and deviation 1 over the N examples, with (R,) location and scale; classes unchanged."""
-    zeros = sets.w.new_zeros(sets.rollouts)
+    """Targets at weighted mean 0 and deviation 1, with (R,) location and scale; classes unchanged.
+
+    Absent examples have no part in it, except in an empty set, which predicts the mean of all N.
+    """
     if sets.task.kind == "classification":
+        zeros = sets.w.new_zeros(sets.rollouts)
         return sets, zeros, zeros + 1
+    total = sets.w.sum(-1, keepdim=True)
+    share = torch.where(total > 0, sets.w / total.clamp_min(1e-12), 1 / sets.w.shape[1])
     y = sets.y.to(sets.x.dtype)
-    location = y.mean(-1, keepdim=True)
-    scale = (y - location).square().mean(-1, keepdim=True).sqrt().clamp_min(1e-6)
+    location = (share * y).sum(-1, keepdim=True)
+    # Clamped under the root, whose derivative at 0 is infinite: a set of one example has deviation 0.
+    scale = (share * (y - location).square()).sum(-1, keepdim=True).clamp_min(1e-12).sqrt()
     shifted = TrainingSets(sets.x, (y - location) / scale, sets.w, sets.task)
-    return shifted, zeros + location.squeeze(-1), zeros + scale.squeeze(-1)
+    return shifted, location.squeeze(-1), scale.squeeze(-1)
 
 
 def _gathered(sets: TrainingSets, rows: slice | Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -256,11 +261,11 @@ def _gathered(sets: TrainingSets, rows: slice | Tensor) -> tuple[Tensor, Tensor,
 
 
 def _losses(out: Tensor, y: Tensor, w: Tensor, task: Task) -> Tensor:
-    """Weighted mean loss of each rollout, (R,): sum w l / sum w, and 0 where no example is present."""
+    """Weighted mean loss of each rollout, (R,): sum w l / sum w, 0 where no example is present; out is (R, C, B)."""
     if task.kind == "regression":
-        each = (out.squeeze(-1) - y).square()
+        each = (out.squeeze(1) - y).square()
     elif y.is_floating_point():
-        each = -(y * functional.log_softmax(out, -1)).sum(-1)
+        each = -(y.transpose(1, 2) * functional.log_softmax(out, 1)).sum(1)
     else:
-        each = -functional.log_softmax(out, -1).gather(-1, y.unsqueeze(-1)).squeeze(-1)
+        each = -functional.log_softmax(out, 1).gather(1, y.unsqueeze(1)).squeeze(1)
     return (w * each).sum(-1) / w.sum(-1).clamp_min(1e-12)

@@ -1,0 +1,145 @@
+"""The command `raydm`: verbs with flags; results on stdout as one JSON line, all else on stderr."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from raydm import __version__
+from raydm.errors import RaydmError, RaydmWarning
+
+_BAD_INPUT = 2  # argparse's own exit status
+_INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one verb. Returns 0; 2 for bad input, with the reason on stderr; 130 when interrupted."""
+    arguments = _parser().parse_args(argv)
+    warnings.showwarning = _show_warning
+    try:
+        verb = importlib.import_module(f"raydm.verbs.{arguments.module}")  # torch and ray load only when needed
+        verb.run(arguments)
+    except RaydmError as error:
+        print(f"raydm: {error}", file=sys.stderr)
+        return _BAD_INPUT
+    except KeyboardInterrupt:
+        print("raydm: interrupted; nothing was written.", file=sys.stderr)
+        return _INTERRUPTED
+    return 0
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+    """Our warnings are for users, without a line of our source; others' are for developers, and silent here."""
+    if issubclass(category, RaydmWarning):
+        print(f"raydm: warning: {message}", file=sys.stderr)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="raydm", description="Learns what to do with every training example.")
+    parser.add_argument("--version", action="version", version=f"raydm {__version__}")
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    _value(verbs.add_parser("value", help="value every training example (DVRL)", description=_VALUE))
+    _score(verbs.add_parser("score", help="value new rows with a learned h_phi", description=_SCORE))
+    data = verbs.add_parser("data", help="the data sets that are known by name").add_subparsers(
+        metavar="ACTION", required=True
+    )
+    listing = data.add_parser("list", help="list them")
+    listing.add_argument("--json", action="store_true", help="as one JSON line on stdout")
+    listing.set_defaults(module="data")
+    return parser
+
+
+_VALUE = """Learns a value for every training row against a small trusted validation set, trains a better predictor,
+and writes both with evidence into a run directory. Prints one JSON line on stdout."""
+_SCORE = """Values new labelled rows with the h_phi that `raydm value` learned. Writes a Parquet file with id, value,
+rank and selected. Prints one JSON line on stdout."""
+
+
+def _value(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("train", nargs="+", metavar="TRAIN|NAME", help="Parquet, CSV, TSV, Arrow files or globs; or a named set")
+    add("--valid", nargs="+", metavar="V", help="the trusted validation files (a named set splits itself)")
+    add("--test", nargs="+", metavar="T", help="test files, only for the evidence")
+    _columns(parser)
+    add("--noise", type=float, default=0.0, metavar="P", help="share of labels to flip once, for evaluation: [0, 1)")
+    add("--sizes", type=int, nargs=2, metavar=("N", "M"), help="training and validation rows of a named set")
+    add("--seed", type=int, default=0, help="of split, noise and learning (default 0)")
+    add("--out", type=Path, metavar="DIR", help="run directory (default: runs/NAME-value-TIME)")
+    add("--quiet", action="store_true", help="no progress bar")
+
+    learning = parser.add_argument_group("learning")
+    add = learning.add_argument
+    add("--predictor", default="logistic", help="logistic, mlp, cnn, lightgbm, xgboost, naive-bayes, random-forest, or "
+        "a scikit-learn class by its dotted name (default logistic)")  # fmt: skip
+    add("--predictor-args", type=_json_object, default={}, metavar="JSON", help="such as '{\"hidden\": [100]}'")
+    add("--metric", help="accuracy, auc, log-likelihood; rmse, mae, rmspe, r2")
+    add("--steps", type=int, default=400, help="outer iterations (default 400)")
+    add("--outer-batch", type=int, default=64, metavar="B", help="examples drawn a step (default 64)")
+    add("--rollouts", type=int, default=32, metavar="R", help="inner trainings a step (default 32)")
+    add("--baseline", default="leave-one-out", help="leave-one-out, moving-average, full-data")
+    add("--reward-scale", type=_scale, default="std", metavar="C", help="a number > 0, or std (default)")
+    add("--learning-rate", type=float, default=0.01, help="of Adam on h_phi (default 0.01)")
+    add("--exploration", type=float, default=1e3, help="weight of the exploration penalty (default 1000)")
+    add("--threshold", type=float, default=0.5, metavar="T", help="rows of at least this value are selected")
+    add("--final", choices=("weighted", "kept"), help="how the final predictor is trained")
+
+    where = parser.add_argument_group("where rollouts run")
+    place = where.add_mutually_exclusive_group()
+    place.add_argument("--local", action="store_true", help="in this process, without Ray (default)")
+    place.add_argument("--actors", type=int, metavar="N", help="on N Ray actors; the values are the same bits")
+    add = where.add_argument
+    add("--address", help="of a running Ray cluster (default: RAY_ADDRESS, else one is started here)")
+    add("--cpus-per-actor", type=float, default=1.0, metavar="C")
+    add("--gpus-per-actor", type=float, default=0.0, metavar="G")
+    add("--shard", type=int, default=16, metavar="S", help="rollouts trained at once (default 16)")
+    parser.set_defaults(module="value")
+
+
+def _score(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=Path, metavar="RUN", help="a run directory of `raydm value`")
+    parser.add_argument("data", nargs="+", metavar="DATA", help="files or globs with the columns of the training set")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="Parquet file to write (default: values.parquet)")
+    parser.add_argument("--threshold", type=float, metavar="T", help="rows of at least this value are selected "
+                        "(default: the run's)")  # fmt: skip
+    parser.set_defaults(module="score")
+
+
+def _columns(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--label", metavar="COLUMN", help="the label column (default: label, y or target, if there is one)")
+    add("--id", metavar="COLUMN", help="the id column (default: id, if there is one; else row numbers)")
+    add("--features", nargs="+", metavar="COLUMN", help="the feature columns (default: all others)")
+    add("--kind", action="append", default=[], type=_kind, metavar="COLUMN=KIND",
+        help="overrides what a column's type says: numeric, categorical, vector, text (repeatable)")  # fmt: skip
+    add("--task", choices=("classification", "regression"), help="(default: told by the labels)")
+
+
+def _kind(text: str) -> tuple[str, str]:
+    column, sign, kind = text.rpartition("=")
+    if not sign or not column:
+        raise argparse.ArgumentTypeError(f"expected COLUMN=KIND, got {text!r}")
+    return column, kind
+
+
+def _scale(text: str) -> float | str:
+    return text if text == "std" else float(text)
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"not JSON ({error}): {text}") from error
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f"expected a JSON object, got {text}")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,171 @@
+"""Roles: which column is the label, which the id, and of what kind each feature is."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, cast, get_args
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from raydm.data.vectors import is_vector_type
+from raydm.errors import DataError, ParameterError, one_of
+
+Kind = Literal["numeric", "categorical", "vector", "text"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+
+@dataclass(frozen=True)
+class Roles:
+    """What each column of a table is for.
+
+    Attributes:
+        label: the column that is predicted.
+        id: the column that names the rows, or None where rows are named by their number 0 .. N-1.
+        features: the kind of every feature column, in the order in which they are encoded.
+    """
+
+    label: str
+    id: str | None
+    features: dict[str, Kind]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The roles as plain JSON values; features as pairs, for JSON objects may lose their order."""
+        return {"label": self.label, "id": self.id, "features": [[name, kind] for name, kind in self.features.items()]}
+
+    @classmethod
+    def from_dict(cls, state: Mapping[str, Any]) -> Roles:
+        """The roles that ``to_dict`` wrote."""
+        return cls(state["label"], state["id"], dict(state["features"]))
+
+
+def infer_roles(
+    table: pa.Table,
+    *,
+    label: str,
+    id: str | None = None,
+    features: Sequence[str] | None = None,
+    kinds: Mapping[str, Kind] | None = None,
+    name: str = "train",
+) -> Roles:
+    """Tells the columns' roles from their names and types.
+
+    Numbers, booleans and times are ``numeric`` (times as seconds); lists and tensors of numbers are ``vector``.
+    Strings and dictionaries are ``text`` where they have more than max(50, N / 20) distinct values, or where more than
+    half of the N rows are distinct and values average three words or more; otherwise ``categorical``.
+
+    Args:
+        table: the training set, N rows.
+        label: the label column.
+        id: the id column; by default a column named ``id`` in any case, provided that its values are unique.
+        features: the feature columns, in order; by default every column but the label and the id.
+        kinds: kinds that override the inferred ones, by column.
+        name: what to call the table in messages.
+
+    Returns:
+        The roles; at least one feature.
+
+    Raises:
+        DataError: a named column is absent, or a column's type has no kind.
+        ParameterError: ``features`` repeats a column or holds the label, or ``kinds`` holds an unknown kind or column.
+    """
+    check_column(table, label, what="label", name=name)
+    if id is None:
+        id = _default_id(table, label)
+    else:
+        check_column(table, id, what="id", name=name)
+        if id == label:
+            raise ParameterError.of("id", "infer_roles", "another column than the label", id)
+    if features is None:
+        chosen = [column for column in table.column_names if column not in (label, id)]
+        if not chosen:
+            raise DataError(f"{name}: no feature column beside the label {label!r} and the id {id!r}.")
+    else:
+        chosen = list(features)
+        for column in chosen:
+            check_column(table, column, what="feature", name=name)
+        if not chosen or len(set(chosen)) < len(chosen) or label in chosen:
+            raise ParameterError.of("features", "infer_roles", "different columns, the label not among them", chosen)
+    kinds = dict(kinds or {})
+    for column, kind in kinds.items():
+        if kind not in KINDS:
+            raise ParameterError.of("kinds", "infer_roles", f"{one_of(KINDS)} for each column", {column: kind})
+        if column not in chosen:
+            raise ParameterError.of("kinds", "infer_roles", "given for feature columns only", {column: kind})
+    return Roles(label, id, {c: kinds.get(c) or _kind(table.column(c), f"{name}, column {c!r}") for c in chosen})
+
+
+def check_column(table: pa.Table, column: str, *, what: str, name: str) -> None:
+    """Raises DataError where ``table`` lacks ``column``, with the columns there are and the nearest name."""
+    if column not in table.column_names:
+        near = difflib.get_close_matches(column, table.column_names, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise DataError(f"{name}: no {what} column {column!r}. The columns are {_list(table.column_names)}.{hint}")
+
+
+def is_text_type(kind: pa.DataType) -> bool:
+    """Whether a column of this Arrow type holds strings, plain or dictionary-encoded."""
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def is_numeric_type(kind: pa.DataType) -> bool:
+    """Whether a column of this Arrow type can be read as one number per row (times as seconds)."""
+    types = pa.types
+    if types.is_interval(kind):
+        return False
+    return any(
+        test(kind)
+        for test in (
+            types.is_integer,
+            types.is_floating,
+            types.is_decimal,
+            types.is_boolean,
+            types.is_temporal,
+            types.is_null,
+        )
+    )
+
+
+def _default_id(table: pa.Table, label: str) -> str | None:
+    """The first column named like ``id`` whose values are unique and present."""
+    for column in table.column_names:
+        if column.lower() == "id" and column != label:
+            values = table.column(column)
+            plain = is_text_type(values.type) or pa.types.is_integer(values.type)
+            if plain and values.null_count == 0 and pc.count_distinct(values).as_py() == len(values):
+                return cast(str, column)
+    return None
+
+
+def _kind(column: pa.ChunkedArray, where: str) -> Kind:
+    if is_vector_type(column.type):
+        return "vector"
+    if is_text_type(column.type):
+        return _text_kind(column)
+    if pa.types.is_dictionary(column.type):
+        return "categorical"
+    if is_numeric_type(column.type):
+        return "numeric"
+    raise DataError(
+        f"{where}: Arrow type {column.type} is none that can be learned from. Convert it to numbers, strings or lists "
+        "of numbers, or leave it out with `features`."
+    )
+
+
+def _text_kind(column: pa.ChunkedArray) -> Kind:
+    column = column.cast(pa.string())
+    distinct = pc.count_distinct(column).as_py()
+    if distinct > max(50, len(column) / 20):
+        return "text"
+    words = pc.mean(pc.add(pc.count_substring_regex(column, r"\S\s+\S"), 1)).as_py() or 0
+    return "text" if distinct > len(column) / 2 and words >= 3 else "categorical"
+
+
+def _list(names: Iterable[str]) -> str:
+    names = list(names)
+    shown = ", ".join(repr(name) for name in names[:30])
+    return shown if len(names) <= 30 else f"{shown} and {len(names) - 30} more"

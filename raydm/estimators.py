@@ -1,0 +1,301 @@
+"""The Python surface, in scikit-learn's manner: `fit` checks the arguments, what is learned ends in _."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields
+from os import PathLike
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+
+from raydm.data import Examples, Prepared, as_table, encode, prepare
+from raydm.data.labels import TaskKind
+from raydm.data.task import Task
+from raydm.errors import DataError, ParameterError, RaydmWarning
+from raydm.learner import Step
+from raydm.metrics import metric_for
+from raydm.predictors import BlackBox, Predictor, TablePredictor, make_predictor
+from raydm.predictors.tabular import feature_table
+from raydm.seeding import stream
+from raydm.utility import InProcess, Problem
+from raydm.valuation import DVRL, MakeUtility, Settings
+
+_LABEL = "__label__"
+_NAMES = ("X", "X_valid", "X_test")
+
+
+class DataValuator(BaseEstimator):  # type: ignore[misc]
+    """Learns a value for every training example against a small trusted validation set, by DVRL.
+
+    Takes numpy arrays, pandas, polars and pyarrow tables, Hugging Face datasets, torch datasets and paths of Parquet,
+    CSV or Arrow files. Columns are told apart by type and encoded; see `raydm.data`.
+
+    Args:
+        predictor: f_theta: "logistic", "mlp", "cnn", "lightgbm", "xgboost", "naive-bayes", "random-forest", the dotted
+            name of a scikit-learn estimator, an object with fit and predict, or a `raydm.predictors.Stacked`.
+        predictor_params: arguments of a named predictor.
+        task: "classification", "regression", or None to tell by the labels.
+        metric: of the utility: "accuracy" (default), "auc", "log-likelihood"; "rmse" (default), "mae", "rmspe", "r2".
+        steps: outer iterations, >= 1.
+        outer_batch: examples drawn a step, >= 1.
+        rollouts: inner trainings a step, >= 1 (>= 2 for the default baseline).
+        baseline: "leave-one-out", "moving-average" or "full-data".
+        reward_scale: C > 0, or "std".
+        learning_rate: of Adam on h_phi, > 0.
+        exploration: weight of the penalty that keeps the mean value of a batch inside [0.1, 0.9], >= 0.
+        threshold: T in [0, 1]; examples of at least this value are selected.
+        final: how the final predictor is trained: "weighted" by the values, on the "kept" (selected) examples, or None:
+            weighted where the predictor can be.
+        validation_share: of the training rows that are held out where no validation set is given, in (0, 1).
+        utility: where rollouts run: `raydm.utility.InProcess`, or `raydm.distributed.RayRollouts(actors=4)`.
+        shard: rollouts trained at once, >= 1.
+        shared_restart: all inner trainings restart from the same initial weights.
+        random_state: the run's seed, an integer >= 0. Equal seeds give equal values.
+
+    Attributes:
+        values_: (N,) data values in [0, 1], in the order of the training rows.
+        selected_: (N,) bool, value >= threshold.
+        inputs_: the trivial rankings (N,) beside it: "random" and "marginal_information".
+        predictor_: the final predictor; `predict` and `predict_proba` take rows like X.
+        history_: for each step: t, utility (mean over rollouts), utility_min, utility_max, mean_h, seconds.
+        seconds_: how long learning took.
+    """
+
+    def __init__(
+        self,
+        predictor: Any = "logistic",
+        *,
+        predictor_params: Mapping[str, Any] | None = None,
+        task: TaskKind | None = None,
+        metric: str | None = None,
+        steps: int = 400,
+        outer_batch: int = 64,
+        rollouts: int = 32,
+        baseline: str = "leave-one-out",
+        reward_scale: float | str = "std",
+        learning_rate: float = 0.01,
+        exploration: float = 1e3,
+        threshold: float = 0.5,
+        final: str | None = None,
+        validation_share: float = 0.2,
+        utility: MakeUtility = InProcess,
+        shard: int = 16,
+        shared_restart: bool = True,
+        random_state: int = 0,
+    ) -> None:
+        self.predictor = predictor
+        self.predictor_params = predictor_params
+        self.task = task
+        self.metric = metric
+        self.steps = steps
+        self.outer_batch = outer_batch
+        self.rollouts = rollouts
+        self.baseline = baseline
+        self.reward_scale = reward_scale
+        self.learning_rate = learning_rate
+        self.exploration = exploration
+        self.threshold = threshold
+        self.final = final
+        self.validation_share = validation_share
+        self.utility = utility
+        self.shard = shard
+        self.shared_restart = shared_restart
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any = None, *, X_valid: Any = None, y_valid: Any = None) -> DataValuator:
+        """Learns the values.
+
+        Args:
+            X: (N, D) training features, in any form named above.
+            y: (N,) labels, or the name of the label column of X.
+            X_valid: (M, D) features of the trusted validation set; None holds rows of X out (with a warning).
+            y_valid: (M,) its labels; not needed where y is a column's name.
+
+        Raises:
+            ParameterError: an argument out of its range.
+            DataError: data that cannot be used, naming column and row.
+        """
+        for _ in self.fit_iter(X, y, X_valid=X_valid, y_valid=y_valid):
+            pass
+        return self
+
+    def fit_iter(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        X_valid: Any = None,
+        y_valid: Any = None,
+    ) -> Iterator[Step]:
+        """Like `fit`, but yields each step as it is done, for progress bars and early ends; exhaust it to be fitted."""
+        self.check()
+        label = y if isinstance(y, str) else _LABEL
+        table = self._table(X, y, reset=True)
+        if X_valid is not None:
+            valid = self._table(X_valid, y if isinstance(y, str) else y_valid, reset=False)
+            yield from self.iterate(prepare(table, valid, None, label=label, task=self.task, names=_NAMES))
+            return
+        kept, held = self._hold_out(table, label)
+        prepared = prepare(table.take(kept), table.take(held), None, label=label, task=self.task, names=_NAMES)
+        yield from self.iterate(prepared)
+        self._conclude(encode(prepared, table, name="X"))
+
+    def iterate(self, prepared: Prepared) -> Iterator[Step]:
+        """Learns from data that `raydm.data.prepare` checked and encoded; yields each step as it is done."""
+        self.check()
+        task = Task(prepared.labels.task, prepared.labels.n_outputs)
+        predictor = make_predictor(self.predictor, **_predictor_params(self, prepared))
+        self.problem_ = Problem(
+            predictor,
+            prepared.valid,
+            task,
+            metric_for(self.metric, task.kind),
+            self.random_state,
+            shared_restart=self.shared_restart,
+            shard=self.shard,
+        )
+        started = time.perf_counter()
+        self.history_: list[dict[str, float]] = []
+        with _one_thread():
+            self.dvrl_ = DVRL(prepared.train, self.problem_, self._settings(), self.utility)
+            for step in self.dvrl_.steps():
+                self.history_.append(_record(step, time.perf_counter() - started))
+                yield step
+            self.seconds_ = time.perf_counter() - started
+            self.prepared_ = prepared
+            self.inputs_ = self.dvrl_.inputs()
+            self._conclude(prepared.train)
+            weights = self.values_ if self._final(predictor, task) == "weighted" else self.selected_
+            if not weights.any():
+                warnings.warn(
+                    f"No example reaches the threshold {self.threshold}, so the final predictor was trained on none. "
+                    "Lower the threshold, or use final='weighted'.",
+                    RaydmWarning,
+                    stacklevel=2,
+                )
+            fitted = self.dvrl_.final_predictor(weights)
+        self.predictor_ = TablePredictor(fitted, prepared.encoder, prepared.labels)
+
+    def value(self, X: Any, y: Any = None) -> npt.NDArray[np.float64]:
+        """Values (N,) in [0, 1] that the learned h_phi gives to other labelled rows; arguments as for `fit`."""
+        check_is_fitted(self)
+        table = self._table(X, y, reset=False)
+        return self.dvrl_.value_function.values(encode(self.prepared_, table, name="X"))
+
+    def _conclude(self, examples: Examples) -> None:
+        self.values_ = self.dvrl_.value_function.values(examples)
+        self.selected_ = self.values_ >= self.threshold
+
+    def _settings(self) -> Settings:
+        return Settings(**{f.name: getattr(self, f.name) for f in fields(Settings) if f.name != "hidden"})
+
+    def check(self) -> None:
+        """Raises ParameterError where an argument is out of its range; `fit` does this first."""
+        owner = type(self).__name__
+        self._settings().check()
+        if not 0 <= self.threshold <= 1:
+            raise ParameterError.of("threshold", owner, "a number in [0, 1]", self.threshold)
+        if not 0 < self.validation_share < 1:
+            raise ParameterError.of("validation_share", owner, "a number in (0, 1)", self.validation_share)
+        if self.final not in (None, "weighted", "kept"):
+            raise ParameterError.of("final", owner, "one of 'weighted', 'kept', None", self.final)
+        if self.shard < 1:
+            raise ParameterError.of("shard", owner, "an integer >= 1", self.shard)
+        if not (isinstance(self.random_state, (int, np.integer)) and self.random_state >= 0):
+            raise ParameterError.of("random_state", owner, "an integer >= 0", self.random_state)
+
+    def _final(self, predictor: Predictor, task: Task) -> str:
+        if self.final is not None:
+            return self.final
+        return "kept" if isinstance(predictor, BlackBox) and not predictor.takes_weights(task) else "weighted"
+
+    def _table(self, X: Any, y: Any, *, reset: bool) -> pa.Table:
+        """Features and labels as one table; labels given apart become the column `_LABEL`."""
+        if isinstance(X, (str, PathLike)) or _is_table(X):
+            table = as_table(X)
+            validate_data(self, X, skip_check_array=True, reset=reset) if isinstance(X, pd.DataFrame) else None
+        else:
+            X = validate_data(self, X, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan")
+            table = feature_table(X)
+        if isinstance(y, str):
+            return table
+        if y is None:
+            raise ParameterError("DataValuator requires y to be passed, but the target y is None.")
+        column = column_or_1d(y, warn=True) if not isinstance(y, (pa.Array, pa.ChunkedArray)) else y
+        if len(column) != table.num_rows:
+            raise DataError(f"X has {table.num_rows} rows but y has {len(column)} labels. Give one label a row.")
+        return table.append_column(_LABEL, [pa.array(column) if isinstance(column, np.ndarray) else column])
+
+    def _hold_out(self, table: pa.Table, label: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Rows to train on and rows to validate on, drawn by the seed; a label's first row always trains."""
+        labels = table[label].to_pandas()
+        n = len(labels)
+        order = stream(self.random_state, "hold out").permutation(n)
+        may_leave = order[labels.iloc[order].duplicated().to_numpy()] if labels.nunique() < n else order
+        held = np.sort(may_leave[: max(1, round(self.validation_share * n))])
+        warnings.warn(
+            f"No trusted validation set was given: {len(held)} of the {n} training rows were held out as one, so "
+            "values are only as right as these rows' labels. Pass X_valid and y_valid.",
+            RaydmWarning,
+            stacklevel=3,
+        )
+        return np.setdiff1d(np.arange(n), held), held
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True  # missing values are imputed and told
+        tags.target_tags.required = True
+        return tags
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Torch on one thread: as on an actor, so that both give the same bits; and fastest for small stacks."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _record(step: Step, seconds: float) -> dict[str, float]:
+    mean_h = float(step.policy.mean.detach().mean())
+    u = step.u
+    return {
+        "t": step.t,
+        "utility": float(u.mean()),
+        "utility_min": float(u.min()),
+        "utility_max": float(u.max()),
+        "mean_h": mean_h,
+        "seconds": seconds,
+    }
+
+
+def _predictor_params(valuator: DataValuator, prepared: Prepared) -> dict[str, Any]:
+    params = dict(valuator.predictor_params or {})
+    if valuator.predictor == "cnn" and "image_shape" not in params:
+        if prepared.encoder.image_shape is None:
+            raise ParameterError(
+                "predictor='cnn' needs images: one column of tensors (H, W, channels), or "
+                "predictor_params={'image_shape': (H, W, channels)} for rows of H * W * channels features."
+            )
+        params["image_shape"] = prepared.encoder.image_shape
+    return params
+
+
+def _is_table(X: Any) -> bool:
+    """Whether X names its own columns or rows (a data frame, an Arrow table, a dataset), unlike an array."""
+    return (
+        hasattr(X, "columns") or hasattr(X, "column_names") or type(X).__mro__[-2].__module__.startswith("torch.utils")
+    )

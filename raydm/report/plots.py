@@ -1,0 +1,55 @@
+"""Plots of a run's evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from raydm.report.evidence import LEARNED
+
+# Okabe, Ito: told apart by colour-blind readers too
+_COLOURS = {LEARNED: "#0072B2", "marginal_information": "#E69F00", "random": "#999999"}
+_NAMES = {LEARNED: "learned values (DVRL)", "marginal_information": "marginal information alone", "random": "random"}
+
+
+def plot_discovery(evidence: Mapping[str, Any], file: Path, title: str) -> None:
+    """Recall of flipped labels against the share inspected, with the best possible curve."""
+    figure, axes = _figure(title)
+    shares, share = evidence["inspected"], evidence["flipped"]
+    axes.plot([0, share, 1], [0, 1, 1], color="black", linestyle=":", linewidth=1, label="best possible")
+    for name, recall in evidence["recall"].items():
+        label = f"{_NAMES.get(name, name)}, AUC {evidence['auc'][name]:.3f}"
+        axes.plot(shares, recall, color=_COLOURS.get(name), linewidth=_width(name), label=label)
+    axes.set(xlabel="share inspected, lowest value first", ylabel="share of the flipped labels found")
+    axes.set(xlim=(0, 1), ylim=(0, 1.02))
+    axes.legend(loc="lower right", frameon=False)
+    figure.savefig(file, format="png")
+
+
+def plot_removal(evidence: Mapping[str, Any], file: Path, title: str, judge: str) -> None:
+    """Score after retraining without the lowest (solid) and without the highest (dashed) values."""
+    figure, axes = _figure(title)
+    for end, style in (("lowest", "-"), ("highest", "--")):
+        for name, scores in evidence[end].items():
+            label = f"{end} by {_NAMES.get(name, name)}"
+            axes.plot(evidence["removed"], scores, style, color=_COLOURS.get(name), linewidth=_width(name), label=label)
+    axes.set(xlabel="share of the training set removed", ylabel=f"{evidence['metric']} on the {judge} set")
+    axes.legend(loc="best", frameon=False, fontsize=8)
+    figure.savefig(file, format="png")
+
+
+def _figure(title: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(6.4, 4.4), dpi=130, layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_title(title, fontsize=10)
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _width(name: str) -> float:
+    return 2.2 if name == LEARNED else 1.4

@@ -1,0 +1,195 @@
+"""The run directory: written whole or not at all, and read back.
+
+    config.json            what was run, on which data (fingerprints), by which versions
+    values.parquet         id, value, rank (1 is the most valuable), selected, and flipped where it is known
+    metrics.jsonl          one line a step
+    evidence.json          discovery and removal curves (with discovery.png and removal.png)
+    policy.safetensors     h_phi
+    encoder.*              the features' encoder
+    predictor/             the final predictor
+    validation_model/      the model that gives the marginal information
+
+Nothing in it is pickled.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+import raydm
+from raydm.data import LabelEncoder, Roles, TableEncoder
+from raydm.data.examples import Examples
+from raydm.data.task import Task
+from raydm.errors import RaydmError, RunError
+from raydm.manipulations import Select
+from raydm.predictors import Fitted, TablePredictor, load_fitted, make_predictor
+from raydm.report.plots import plot_discovery, plot_removal
+from raydm.valuation import ValueFunction, value_estimator
+
+FORMAT = 1
+_PACKAGES = ("raydm", "torch", "numpy", "scikit-learn", "pyarrow", "ray", "lightgbm", "xgboost")
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide the numbers."""
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def values_table(
+    ids: npt.NDArray[Any],
+    values: npt.NDArray[np.float64],
+    selected: npt.NDArray[np.bool_],
+    flipped: npt.NDArray[np.bool_] | None = None,
+) -> pa.Table:
+    """The table that values.parquet holds; ties rank in the order of the rows."""
+    rank = np.empty(len(values), dtype=np.int64)
+    rank[np.argsort(-values, kind="stable")] = np.arange(1, len(values) + 1)
+    columns: dict[str, Any] = {"id": pa.array(ids), "value": values, "rank": rank, "selected": selected}
+    if flipped is not None:
+        columns["flipped"] = flipped
+    return pa.table(columns)
+
+
+def write_run(
+    folder: Path,
+    *,
+    config: Mapping[str, Any],
+    values: pa.Table,
+    history: list[dict[str, float]],
+    evidence: Mapping[str, Any],
+    value_function: ValueFunction,
+    predictor: TablePredictor,
+    roles: Roles,
+    hidden: int,
+    title: str,
+) -> None:
+    """Fills an empty folder, such as `raydm.report.atomic.new_folder` gives."""
+    labels, encoder = predictor.labels, predictor.encoder
+    task = value_function.task
+    estimator = value_function.manipulation.estimator
+    state = {
+        "format": FORMAT,
+        "raydm": raydm.__version__,
+        "task": {"kind": task.kind, "n_outputs": task.n_outputs},
+        "estimator": {"n_features": estimator.n_features, "hidden": hidden},
+        "y_scale": list(value_function.manipulation.y_scale),
+        "roles": roles.to_dict(),
+        "labels": labels.to_dict(),
+        "packages": versions(),
+    }
+    _dump(folder / "config.json", {**state, **config})
+    _dump(folder / "evidence.json", evidence)
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in history))
+    pq.write_table(values, folder / "values.parquet")
+    save_file(estimator.state_dict(), folder / "policy.safetensors")
+    encoder.save(folder)
+    for name, fitted in (("predictor", predictor.fitted), ("validation_model", value_function.validation_model)):
+        (folder / name).mkdir()
+        fitted.save(folder / name)
+    if "discovery" in evidence:
+        plot_discovery(evidence["discovery"], folder / "discovery.png", title)
+    plot_removal(evidence["removal"], folder / "removal.png", title, evidence["removal"]["judge"])
+
+
+def _dump(file: Path, content: Mapping[str, Any]) -> None:
+    file.write_text(json.dumps(content, indent=2) + "\n")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run read back.
+
+    Attributes:
+        config: its config.json.
+        encoder: of the features.
+        labels: of the labels.
+        roles: of the columns.
+        value_function: h_phi and what it needs.
+        predictor: the final predictor.
+    """
+
+    config: dict[str, Any]
+    encoder: TableEncoder
+    labels: LabelEncoder
+    roles: Roles
+    value_function: ValueFunction
+    predictor: TablePredictor
+
+    def values(self, examples: Examples) -> npt.NDArray[np.float64]:
+        """Data values (N,) in [0, 1] of examples that `raydm.data.encode(run, table, name)` encoded."""
+        return self.value_function.values(examples)
+
+
+def load_run(folder: Path, *, predictor: Any = None) -> Run:
+    """Reads a run directory.
+
+    Args:
+        folder: what `raydm value` wrote.
+        predictor: the predictor object, where the run was made with one of the user's own.
+
+    Raises:
+        RunError: it is missing, torn, or of another format.
+    """
+    try:
+        config = json.loads((folder / "config.json").read_text())
+    except FileNotFoundError as error:
+        raise RunError(f"{folder}: is not a run directory (it has no config.json). Name what --out named.") from error
+    except (OSError, ValueError) as error:
+        raise RunError(f"{folder / 'config.json'}: cannot be read ({error}). Run `raydm value` again.") from error
+    if not isinstance(config, dict) or config.get("format") != FORMAT:
+        raise RunError(f"{folder / 'config.json'}: is not of format {FORMAT}, which this raydm reads. Run it again.")
+    try:
+        return _read(folder, config, predictor)
+    except RaydmError:
+        raise
+    except (KeyError, TypeError, ValueError, OSError, RuntimeError, SafetensorError) as error:
+        raise RunError(f"{folder}: is torn or was changed ({error!r}). Run `raydm value` again.") from error
+
+
+def _read(folder: Path, config: dict[str, Any], predictor: Any) -> Run:
+    task = Task(**config["task"])
+    n_features = int(config["estimator"]["n_features"])
+    estimator = value_estimator(task, n_features, int(config["estimator"]["hidden"]))
+    estimator.load_state_dict(load_file(folder / "policy.safetensors"))
+    if predictor is None:
+        spec = dict(config["predictor"])
+        name = spec.pop("name")
+        if name == "custom":
+            raise RunError(
+                f"{folder}: was made with a predictor of your own. Pass it: load_run(folder, predictor=...)."
+            )
+        predictor = make_predictor(name, **spec)
+
+    def fitted(name: str) -> Fitted:
+        return load_fitted(folder / name, predictor, task, n_features)
+
+    location, scale = config["y_scale"]
+    manipulation = Select(estimator, task, y_scale=(location, scale))
+    encoder, labels = TableEncoder.load(folder), LabelEncoder.from_dict(config["labels"])
+    return Run(
+        config,
+        encoder,
+        labels,
+        Roles.from_dict(config["roles"]),
+        ValueFunction(manipulation, fitted("validation_model"), task),
+        TablePredictor(fitted("predictor"), encoder, labels),
+    )

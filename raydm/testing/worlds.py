@@ -1,0 +1,78 @@
+"""Closed-form worlds: utilities whose expectation under a Bernoulli policy, and its gradient, are known exactly."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from raydm.data.examples import Examples
+from raydm.data.source import Batch
+from raydm.data.task import Task
+from raydm.predictors import TrainingSets
+
+
+class QuadraticWorld:
+    """u(a) = sum_i g_i a_i + sum_{i<j} b_ij a_i a_j: examples have a worth of their own and worths in pairs.
+
+    Under a_i ~ Bernoulli(h_i), independently, E[u] = sum_i g_i h_i + sum_{i<j} b_ij h_i h_j.
+
+    Its N examples are told apart by one-hot features, so that a batch may hold them in any order.
+
+    Args:
+        gains: (N,) g.
+        interactions: (N, N) b, symmetric with a diagonal of 0.
+    """
+
+    task = Task("classification", 2)
+
+    def __init__(self, gains: npt.ArrayLike, interactions: npt.ArrayLike) -> None:
+        self.gains = torch.as_tensor(np.asarray(gains, dtype=np.float32))
+        self.interactions = torch.as_tensor(np.asarray(interactions, dtype=np.float32))
+        n = len(self.gains)
+        labels = np.zeros(n, dtype=np.int64)
+        self.examples = Examples(np.eye(n, dtype=np.float32), labels, np.arange(n))
+
+    def __call__(self, sets: TrainingSets, *, step: int) -> Tensor:
+        """u (R,) of the weights w as actions; `step` is not used."""
+        return self.utility(sets.w @ sets.x)  # the one-hot features put w in the order of the gains
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def utility(self, actions: Tensor) -> Tensor:
+        """u (R,) of actions (R, N) in the order of the gains."""
+        gains, interactions = self.gains.to(actions.dtype), self.interactions.to(actions.dtype)
+        return actions @ gains + 0.5 * ((actions @ interactions) * actions).sum(-1)
+
+    def expected(self, logits: Tensor) -> Tensor:
+        """E[u] for logits (N,) in the order of the gains: a scalar."""
+        return self.utility(torch.sigmoid(logits).unsqueeze(0)).squeeze(0)
+
+    def gradient(self, logits: Tensor) -> Tensor:
+        """The exact gradient of E[u] in the logits, h_i (1 - h_i) (g_i + sum_j b_ij h_j): (N,)."""
+        h = torch.sigmoid(logits.detach())
+        return h * (1 - h) * (self.gains.to(h.dtype) + self.interactions.to(h.dtype) @ h)
+
+    def batch(self) -> Batch:
+        """All N examples in the order of the gains."""
+        e = self.examples
+        return Batch(np.arange(len(e)), torch.from_numpy(e.x), torch.from_numpy(e.y))
+
+
+class LinearWorld(QuadraticWorld):
+    """u(a) = sum_i g_i a_i: E[u] = sum_i g_i h_i, with gradient g_i h_i (1 - h_i) in the logits.
+
+    Args:
+        gains: (N,) g, such as [1, -1]: the first example helps, the second harms.
+    """
+
+    def __init__(self, gains: npt.ArrayLike) -> None:
+        n = len(np.asarray(gains))
+        super().__init__(gains, np.zeros((n, n)))
+
+
+def all_actions(n: int) -> Tensor:
+    """Every action of n examples, (2^n, n) of 0 and 1 in float64, to take expectations by enumeration."""
+    return torch.from_numpy((np.arange(2**n)[:, None] >> np.arange(n) & 1).astype(np.float64))

@@ -1,0 +1,186 @@
+"""`raydm value`: values every training row, trains the final predictor, gathers evidence, writes the run."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+import time
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from tqdm import tqdm
+
+from raydm.data import Prepared, fingerprint, flip_labels, prepare
+from raydm.errors import ParameterError
+from raydm.estimators import DataValuator
+from raydm.report.atomic import check_free, new_folder
+from raydm.report.evidence import LEARNED, discovery, removal, verdict
+from raydm.report.run import values_table, write_run
+from raydm.utility import InProcess
+from raydm.valuation import MakeUtility
+from raydm.verbs.inputs import Inputs, read_inputs
+
+
+def run(arguments: Namespace) -> None:
+    """Runs the verb; prints one JSON line."""
+    _check_placement(arguments)
+    valuator = _valuator(arguments)
+    inputs = read_inputs(arguments)
+    out = arguments.out or Path("runs") / f"{inputs.name}-value-{time.strftime('%Y%m%d-%H%M%S')}"
+    check_free(out)
+    prepared = _prepared(arguments, inputs)
+    prepared, flipped = _with_noise(arguments, prepared)
+    for note in prepared.notes:
+        _say(note)
+    _learn(valuator, prepared, quiet=arguments.quiet)
+    evidence = _evidence(valuator, prepared, flipped)
+    figures, sentence = _judged(evidence)
+    config = _config(arguments, inputs, prepared, valuator)
+    with new_folder(out) as folder:
+        write_run(
+            folder,
+            config=config,
+            values=values_table(prepared.train.ids, valuator.values_, valuator.selected_, flipped),
+            history=valuator.history_,
+            evidence=evidence,
+            value_function=valuator.dvrl_.value_function,
+            predictor=valuator.predictor_,
+            roles=prepared.roles,
+            hidden=valuator.dvrl_.settings.hidden,
+            title=_title(arguments, inputs, prepared),
+        )
+    _say(sentence)
+    _say(f"the run is in {out}")
+    last = valuator.history_[-1]
+    line = {
+        "run": str(out),
+        "method": "dvrl",
+        "rows": len(prepared.train),
+        "steps": len(valuator.history_),
+        "seconds": round(valuator.seconds_, 3),
+        "metric": valuator.problem_.metric.name,
+        "utility": last["utility"],
+        "test_score": evidence["test_score"],
+        "discovery_auc": figures[LEARNED] if flipped is not None else None,
+        "removal_gain": evidence["removal"]["gain"][LEARNED],
+        "inputs": {k: v for k, v in figures.items() if k != LEARNED},
+        "better_than_inputs": evidence["better_than_inputs"],
+        "selected": int(valuator.selected_.sum()),
+    }
+    print(json.dumps(line))
+
+
+def _valuator(arguments: Namespace) -> DataValuator:
+    same = ("predictor", "metric", "steps", "outer_batch", "rollouts", "baseline", "reward_scale", "learning_rate",
+            "exploration", "threshold", "final", "task", "shard")  # fmt: skip
+    valuator = DataValuator(
+        **{name: getattr(arguments, name) for name in same},
+        predictor_params=arguments.predictor_args,
+        utility=_utility(arguments),
+        random_state=arguments.seed,
+    )
+    valuator.check()
+    return valuator
+
+
+def _check_placement(arguments: Namespace) -> None:
+    """Raises ParameterError where flags about Ray are given without actors to place."""
+    if arguments.actors is None and (arguments.address or arguments.gpus_per_actor or arguments.cpus_per_actor != 1):
+        raise ParameterError("--address, --cpus-per-actor and --gpus-per-actor place Ray actors: add --actors N.")
+
+
+def _utility(arguments: Namespace) -> MakeUtility:
+    if arguments.actors is None:
+        return InProcess
+    from raydm.distributed import RayRollouts  # Ray takes a second to import; a local run does not need it
+
+    return RayRollouts(arguments.actors, arguments.cpus_per_actor, arguments.gpus_per_actor, arguments.address)
+
+
+def _prepared(arguments: Namespace, inputs: Inputs) -> Prepared:
+    return prepare(
+        inputs.train,
+        inputs.valid,
+        inputs.test,
+        label=inputs.label,
+        id=arguments.id,
+        features=arguments.features,
+        kinds=dict(arguments.kind),
+        task=arguments.task,
+        names=inputs.names,
+    )
+
+
+def _with_noise(arguments: Namespace, prepared: Prepared) -> tuple[Prepared, npt.NDArray[np.bool_] | None]:
+    """The training labels with the wanted share flipped, and which these are (None without noise)."""
+    if arguments.noise == 0:
+        return prepared, None
+    if prepared.labels.task != "classification":
+        raise ParameterError("--noise flips classes; this is a regression. Leave it out.")
+    y, flipped = flip_labels(
+        prepared.train.y, arguments.noise, n_classes=prepared.labels.n_outputs, seed=arguments.seed
+    )
+    train = dataclasses.replace(prepared.train, y=y)
+    return dataclasses.replace(prepared, train=train), flipped if flipped.any() else None
+
+
+def _learn(valuator: DataValuator, prepared: Prepared, *, quiet: bool) -> None:
+    steps = valuator.iterate(prepared)
+    with tqdm(steps, total=valuator.steps, desc="value", unit="step", file=sys.stderr, disable=quiet) as bar:
+        for _ in bar:
+            last = valuator.history_[-1]
+            bar.set_postfix(utility=f"{last['utility']:.4f}", mean_h=f"{last['mean_h']:.2f}", refresh=False)
+
+
+def _evidence(valuator: DataValuator, prepared: Prepared, flipped: npt.NDArray[np.bool_] | None) -> dict[str, Any]:
+    rankings = {LEARNED: valuator.values_, **valuator.inputs_}
+    judge, name = (prepared.test, "test") if prepared.test is not None else (prepared.valid, "validation")
+    evidence: dict[str, Any] = {"test_score": None, "test_score_unvalued": None}
+    if flipped is not None:
+        evidence["discovery"] = discovery(rankings, flipped)
+    evidence["removal"] = {"judge": name, **removal(rankings, valuator.problem_, prepared.train, judge)}
+    if prepared.test is not None:
+        x, y = torch.from_numpy(prepared.test.x), torch.from_numpy(prepared.test.y)
+        evidence["test_score"] = float(valuator.problem_.metric(valuator.predictor_.fitted.predict(x).cpu(), y))
+        evidence["test_score_unvalued"] = evidence["removal"]["lowest"][LEARNED][0]
+    return evidence
+
+
+def _judged(evidence: dict[str, Any]) -> tuple[dict[str, float], str]:
+    """The figure of the values and of each trivial ranking, and what to say of them."""
+    if "discovery" in evidence:
+        figures, what = evidence["discovery"]["auc"], "discovery AUC"
+    else:
+        figures, what = evidence["removal"]["gain"], f"removal gain on the {evidence['removal']['judge']} set"
+    evidence["better_than_inputs"], evidence["verdict"] = verdict(figures, what)
+    return figures, evidence["verdict"]
+
+
+def _config(arguments: Namespace, inputs: Inputs, prepared: Prepared, valuator: DataValuator) -> dict[str, Any]:
+    given = {k: v for k, v in vars(arguments).items() if k not in {"module", "out", "quiet", "kind"}}
+    tables = {"train": inputs.train, "valid": inputs.valid, "test": inputs.test}
+    return {
+        "method": "dvrl",
+        "arguments": given | {"kind": dict(arguments.kind)},
+        "predictor": valuator.problem_.predictor.config(),
+        "metric": valuator.problem_.metric.name,
+        "threshold": valuator.threshold,
+        "fingerprints": {name: fingerprint(table) for name, table in tables.items() if table is not None},
+        "rows": {name: table.num_rows for name, table in tables.items() if table is not None},
+        "notes": prepared.notes,
+        "seconds": valuator.seconds_,
+    }
+
+
+def _title(arguments: Namespace, inputs: Inputs, prepared: Prepared) -> str:
+    noise = f", {arguments.noise:.0%} of the labels flipped" if arguments.noise else ""
+    return f"{inputs.name}: {len(prepared.train)} training rows{noise}, {len(prepared.valid)} trusted rows"
+
+
+def _say(text: str) -> None:
+    print(f"raydm: {text}", file=sys.stderr)

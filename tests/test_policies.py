@@ -1,0 +1,76 @@
+"""Bernoulli policies, against the enumeration of all 2^N actions."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from raydm.policies import Bernoulli
+from raydm.testing import all_actions
+
+logits_lists = st.lists(st.floats(-30, 30), min_size=1, max_size=8)
+
+
+@given(logits_lists)
+def test_probabilities_of_all_actions_sum_to_one(logits):
+    policy = Bernoulli(torch.tensor(logits, dtype=torch.float64))
+    assert policy.log_prob(all_actions(len(logits))).exp().sum().item() == pytest.approx(1, abs=1e-12)
+
+
+@given(logits_lists)
+def test_mean_is_the_expected_action(logits):
+    policy, actions = Bernoulli(torch.tensor(logits, dtype=torch.float64)), all_actions(len(logits))
+    expected = policy.log_prob(actions).exp() @ actions
+    torch.testing.assert_close(policy.mean, expected, rtol=0, atol=1e-12)
+
+
+def test_log_prob_by_hand():
+    # h = (3/4, 1/5): pi(1, 0) = 3/4 * 4/5 = 3/5; pi(0, 1) = 1/4 * 1/5 = 1/20.
+    policy = Bernoulli(torch.tensor([math.log(3), math.log(1 / 4)]))
+    log_prob = policy.log_prob(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
+    torch.testing.assert_close(log_prob.exp(), torch.tensor([0.6, 0.05]))
+
+
+def test_log_prob_is_exact_where_h_rounds_to_zero_or_one():
+    # log h = -log(1 + e^-z): at z = 200, in float32, h is 1, and yet log(1 - h) is -200.
+    logits = torch.tensor([200.0, -200.0], requires_grad=True)
+    log_prob = Bernoulli(logits).log_prob(torch.tensor([[0.0, 1.0], [1.0, 0.0]]))
+    assert log_prob.tolist() == [-400.0, 0.0]
+    (gradient,) = torch.autograd.grad(log_prob.sum(), logits)
+    torch.testing.assert_close(gradient, torch.tensor([-1.0, 1.0]))  # a - h, summed over the two actions
+
+
+def test_score_is_action_minus_mean():
+    # d log pi / d logit_i = a_i - h_i.
+    logits = torch.tensor([0.3, -1.2, 2.0], requires_grad=True)
+    policy, action = Bernoulli(logits), torch.tensor([[1.0, 1.0, 0.0]])
+    (score,) = torch.autograd.grad(policy.log_prob(action).sum(), logits)
+    torch.testing.assert_close(score, (action[0] - policy.mean).detach())
+
+
+def test_draws_are_zeros_and_ones_at_the_rate_h():
+    logits = torch.tensor([-2.0, 0.0, 1.0])
+    policy = Bernoulli(logits)
+    actions = policy.draw(4000, np.random.default_rng(0))
+    assert actions.shape == (4000, 3)
+    assert set(actions.unique().tolist()) == {0.0, 1.0}
+    h = policy.mean
+    error = (actions.mean(0) - h).abs() / (h * (1 - h) / 4000).sqrt()
+    assert (error < 4).all()  # four standard errors
+
+
+def test_draws_at_extreme_logits_are_certain():
+    actions = Bernoulli(torch.tensor([200.0, -200.0])).draw(100, np.random.default_rng(0))
+    assert actions.mean(0).tolist() == [1.0, 0.0]
+
+
+def test_draws_repeat_with_the_generator():
+    policy = Bernoulli(torch.zeros(50))
+    first, again, other = (policy.draw(3, np.random.default_rng(s)) for s in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
