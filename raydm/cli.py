@@ -77,17 +77,21 @@ def _value(parser: argparse.ArgumentParser) -> None:
     add = learning.add_argument
     add("--predictor", default="logistic", help="logistic, mlp, cnn, lightgbm, xgboost, naive-bayes, random-forest, or "
         "a scikit-learn class by its dotted name (default logistic)")  # fmt: skip
-    add("--predictor-args", type=_json_object, default={}, metavar="JSON", help="such as '{\"hidden\": [100]}'")
-    add("--metric", help="accuracy, auc, log-likelihood; rmse, mae, rmspe, r2")
+    add("--predictor-args", type=_json_object, default={}, metavar="JSON", help="arguments of the predictor, such as "
+        "'{\"hidden\": [100]}' for mlp")  # fmt: skip
+    add("--metric", help="accuracy (default), auc, log-likelihood for classes; rmse (default), mae, rmspe, r2 for "
+        "targets")  # fmt: skip
     add("--steps", type=int, default=400, help="outer iterations (default 400)")
     add("--outer-batch", type=int, default=64, metavar="B", help="examples drawn a step (default 64)")
     add("--rollouts", type=int, default=32, metavar="R", help="inner trainings a step (default 32)")
-    add("--baseline", default="leave-one-out", help="leave-one-out, moving-average, full-data")
+    add("--baseline", default="leave-one-out", help="leave-one-out (default), moving-average, full-data")
     add("--reward-scale", type=_scale, default="std", metavar="C", help="a number > 0, or std (default)")
     add("--learning-rate", type=float, default=0.01, help="of Adam on h_phi (default 0.01)")
     add("--exploration", type=float, default=1e3, help="weight of the exploration penalty (default 1000)")
-    add("--threshold", type=float, default=0.5, metavar="T", help="rows of at least this value are selected")
-    add("--final", choices=("weighted", "kept"), help="how the final predictor is trained")
+    add("--threshold", type=float, default=0.5, metavar="T", help="rows of at least this value are selected "
+        "(default 0.5)")  # fmt: skip
+    add("--final", choices=("weighted", "kept"), help="train the final predictor on all rows weighted by value, or on "
+        "the selected rows (default: weighted, where the predictor can be)")  # fmt: skip
 
     where = parser.add_argument_group("where rollouts run")
     place = where.add_mutually_exclusive_group()
@@ -95,8 +99,8 @@ def _value(parser: argparse.ArgumentParser) -> None:
     place.add_argument("--actors", type=int, metavar="N", help="on N Ray actors; the values are the same bits")
     add = where.add_argument
     add("--address", help="of a running Ray cluster (default: RAY_ADDRESS, else one is started here)")
-    add("--cpus-per-actor", type=float, default=1.0, metavar="C")
-    add("--gpus-per-actor", type=float, default=0.0, metavar="G")
+    add("--cpus-per-actor", type=float, default=1.0, metavar="C", help="that Ray reserves for each (default 1)")
+    add("--gpus-per-actor", type=float, default=0.0, metavar="G", help="or a fraction of one (default 0)")
     add("--shard", type=int, default=16, metavar="S", help="rollouts trained at once (default 16)")
     parser.set_defaults(module="value")
 
@@ -104,7 +108,9 @@ def _value(parser: argparse.ArgumentParser) -> None:
 def _score(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, metavar="RUN", help="a run directory of `raydm value`")
     parser.add_argument("data", nargs="+", metavar="DATA", help="files or globs with the columns of the training set")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="Parquet file to write (default: values.parquet)")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="new Parquet file to write (default: values.parquet here)"
+    )
     parser.add_argument("--threshold", type=float, metavar="T", help="rows of at least this value are selected "
                         "(default: the run's)")  # fmt: skip
     parser.set_defaults(module="score")
@@ -128,7 +134,10 @@ def _kind(text: str) -> tuple[str, str]:
 
 
 def _scale(text: str) -> float | str:
-    return text if text == "std" else float(text)
+    try:
+        return text if text == "std" else float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"expected a number > 0 or std, got {text!r}") from error
 
 
 def _json_object(text: str) -> dict[str, Any]:

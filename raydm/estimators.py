@@ -240,6 +240,8 @@ class DataValuator(BaseEstimator):  # type: ignore[misc]
         """Rows to train on and rows to validate on, drawn by the seed; a label's first row always trains."""
         labels = table[label].to_pandas()
         n = len(labels)
+        if n < 2:
+            raise DataError(f"X has n_samples = {n}; holding a validation set out needs 2. Pass X_valid and y_valid.")
         order = stream(self.random_state, "hold out").permutation(n)
         may_leave = order[labels.iloc[order].duplicated().to_numpy()] if labels.nunique() < n else order
         held = np.sort(may_leave[: max(1, round(self.validation_share * n))])
@@ -296,6 +298,5 @@ def _predictor_params(valuator: DataValuator, prepared: Prepared) -> dict[str, A
 
 def _is_table(X: Any) -> bool:
     """Whether X names its own columns or rows (a data frame, an Arrow table, a dataset), unlike an array."""
-    return (
-        hasattr(X, "columns") or hasattr(X, "column_names") or type(X).__mro__[-2].__module__.startswith("torch.utils")
-    )
+    torch_dataset = any(base.__module__.startswith("torch.utils.data") for base in type(X).__mro__)
+    return torch_dataset or hasattr(X, "columns") or hasattr(X, "column_names")

@@ -5,11 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 from sklearn.datasets import load_digits
 
 from raydm.data.examples import Examples
 
 torch.set_num_threads(1)  # small networks are fastest so, and results do not depend on the machine's cores
+
+# The same examples at each run, and no deadline: on a busy machine a slow one is not a failure.
+settings.register_profile("raydm", deadline=None, derandomize=True)
+settings.load_profile("raydm")
 
 
 @pytest.fixture(scope="session")

@@ -31,7 +31,8 @@ def test_accuracy_by_hand():
 
 
 def test_auc_by_hand():
-    # Pairs (negative, positive). Rollout 0: .1<.35, .1<.8, .4>.35, .4<.8: 3/4. Rollout 1: .9 beats both, .2 neither: 2/4.
+    # Pairs (negative, positive). Rollout 0: .1<.35, .1<.8, .4>.35, .4<.8: 3/4.
+    # Rollout 1: .9 is above both positives, .2 below both: 2/4.
     assert value("auc", PROBABILITIES, LABELS) == [0.75, 0.5]
 
 
@@ -112,7 +113,7 @@ def test_nan_predictions_give_nan(name):
 
 
 def test_auc_of_one_class_is_refused():
-    with pytest.raises(DataError, match="at least two classes.*'accuracy'"):
+    with pytest.raises(DataError, match=r"at least two classes.*'accuracy'"):
         METRICS["auc"](PROBABILITIES, torch.zeros(4, dtype=torch.int64))
 
 
@@ -135,7 +136,11 @@ def test_default_metrics():
 
 @pytest.mark.parametrize(
     ("name", "task", "fitting"),
-    [("rmse", "classification", "'accuracy', 'auc'"), ("auc", "regression", "'rmse', 'mae'"), ("f1", "regression", "'r2'")],
+    [
+        ("rmse", "classification", "'accuracy', 'auc'"),
+        ("auc", "regression", "'rmse', 'mae'"),
+        ("f1", "regression", "'r2'"),
+    ],
 )
 def test_metrics_that_do_not_fit_are_refused(name, task, fitting):
     with pytest.raises(ParameterError, match=rf"one of .*{fitting}.* for {task}\. Got '{name}'"):

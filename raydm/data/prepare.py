@@ -195,10 +195,8 @@ def _check_columns(table: pa.Table, roles: Roles, name: str, train: str) -> None
     """Raises where a set lacks columns of the training set; an id may be absent."""
     absent = [column for column in (roles.label, *roles.features) if column not in table.column_names]
     if absent:
-        raise DataError(
-            f"{name}: lacks the columns {absent} that {train} has; it has {table.column_names}. "
-            "Add them, or leave them out of both with `features`."
-        )
+        remedy = "Add them." if roles.label in absent else "Add them, or leave them out of both with `features`."
+        raise DataError(f"{name}: lacks the columns {absent} that {train} has; it has {table.column_names}. {remedy}")
 
 
 def _digests(table: pa.Table, roles: Roles, x: npt.NDArray[np.float32]) -> Iterator[bytes]:

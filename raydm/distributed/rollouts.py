@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,9 +25,9 @@ class RolloutActor:
     def __init__(self) -> None:
         torch.set_num_threads(1)  # small stacks are fastest so, and the bits are those of a run in one process
 
-    def ready(self) -> bool:
-        """Answers once the actor is placed."""
-        return True
+    def process(self) -> int:
+        """The actor's process id; answers once the actor is placed."""
+        return os.getpid()
 
     def score(self, problem: Problem, shared: tuple[Any, Any], own: tuple[Any, Any, Any], seeds: Seeds) -> np.ndarray:
         """The utilities (r,) of one shard.
@@ -99,7 +100,7 @@ class RayUtility:
         )
         self._shared_problem = ray.put(problem)
         self.workers = [make.remote() for _ in range(on.actors)]
-        ray.get([w.ready.remote() for w in self.workers])
+        ray.get([w.process.remote() for w in self.workers])
 
     def __call__(self, sets: TrainingSets, *, step: int) -> Tensor:
         """The utilities u (R,): shard i goes to actor i modulo their number."""

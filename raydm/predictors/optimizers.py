@@ -61,7 +61,7 @@ class SGD:
         """One step in place; `step` is not used."""
         torch_sgd(
             params,
-            grads,
+            _dense(grads),
             list(state[0]),
             fused=True,
             weight_decay=self.weight_decay,
@@ -110,7 +110,7 @@ class Adam:
         """One step in place."""
         torch_adam(
             params,
-            grads,
+            _dense(grads),
             exp_avgs=state[0],
             exp_avg_sqs=state[1],
             max_exp_avg_sqs=[],
@@ -132,6 +132,11 @@ def _safe_sqrt(v: Tensor) -> Tensor:
         return v.sqrt()
     zero = v == 0
     return torch.where(zero, 0.0, torch.where(zero, 1.0, v).sqrt())
+
+
+def _dense(grads: Params) -> Params:
+    """Gradients in the parameters' memory order: fused kernels do not look at strides, and those of vmap differ."""
+    return [g.contiguous() for g in grads]
 
 
 def _decayed(params: Params, grads: Params, weight_decay: float) -> Params:

@@ -15,10 +15,12 @@ Nothing in it is pickled.
 from __future__ import annotations
 
 import json
+import math
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +28,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-import raydm
 from raydm.data import LabelEncoder, Roles, TableEncoder
 from raydm.data.examples import Examples
 from raydm.data.task import Task
-from raydm.errors import RaydmError, RunError
+from raydm.errors import MissingPackageError, RunError
 from raydm.manipulations import Select
 from raydm.predictors import Fitted, TablePredictor, load_fitted, make_predictor
 from raydm.report.plots import plot_discovery, plot_removal
@@ -88,7 +90,6 @@ def write_run(
     estimator = value_function.manipulation.estimator
     state = {
         "format": FORMAT,
-        "raydm": raydm.__version__,
         "task": {"kind": task.kind, "n_outputs": task.n_outputs},
         "estimator": {"n_features": estimator.n_features, "hidden": hidden},
         "y_scale": list(value_function.manipulation.y_scale),
@@ -100,18 +101,30 @@ def write_run(
     _dump(folder / "evidence.json", evidence)
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in history))
     pq.write_table(values, folder / "values.parquet")
-    save_file(estimator.state_dict(), folder / "policy.safetensors")
-    encoder.save(folder)
-    for name, fitted in (("predictor", predictor.fitted), ("validation_model", value_function.validation_model)):
-        (folder / name).mkdir()
-        fitted.save(folder / name)
+    try:
+        save_file(estimator.state_dict(), folder / "policy.safetensors")
+        encoder.save(folder)
+        for name, fitted in (("predictor", predictor.fitted), ("validation_model", value_function.validation_model)):
+            (folder / name).mkdir()
+            fitted.save(folder / name)
+    except SafetensorError as error:  # its word for a full disk, too
+        raise OSError(str(error)) from error
     if "discovery" in evidence:
         plot_discovery(evidence["discovery"], folder / "discovery.png", title)
     plot_removal(evidence["removal"], folder / "removal.png", title, evidence["removal"]["judge"])
 
 
 def _dump(file: Path, content: Mapping[str, Any]) -> None:
-    file.write_text(json.dumps(content, indent=2) + "\n")
+    file.write_text(json.dumps(finite(content), indent=2, allow_nan=False) + "\n")
+
+
+def finite(content: Any) -> Any:
+    """The content with None for NaN and infinities, which JSON lacks."""
+    if isinstance(content, Mapping):
+        return {name: finite(value) for name, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [finite(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
 @dataclass(frozen=True)
@@ -125,6 +138,7 @@ class Run:
         roles: of the columns.
         value_function: h_phi and what it needs.
         predictor: the final predictor.
+        threshold: T; rows of at least this value are selected.
     """
 
     config: dict[str, Any]
@@ -133,13 +147,19 @@ class Run:
     roles: Roles
     value_function: ValueFunction
     predictor: TablePredictor
+    threshold: float
 
     def values(self, examples: Examples) -> npt.NDArray[np.float64]:
         """Data values (N,) in [0, 1] of examples that `raydm.data.encode(run, table, name)` encoded."""
-        return self.value_function.values(examples)
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # as when the values were learned: the same bits
+        try:
+            return self.value_function.values(examples)
+        finally:
+            torch.set_num_threads(threads)
 
 
-def load_run(folder: Path, *, predictor: Any = None) -> Run:
+def load_run(folder: str | PathLike[str], *, predictor: Any = None) -> Run:
     """Reads a run directory.
 
     Args:
@@ -148,7 +168,9 @@ def load_run(folder: Path, *, predictor: Any = None) -> Run:
 
     Raises:
         RunError: it is missing, torn, or of another format.
+        MissingPackageError: its predictor's package is not installed.
     """
+    folder = Path(folder)
     try:
         config = json.loads((folder / "config.json").read_text())
     except FileNotFoundError as error:
@@ -159,9 +181,9 @@ def load_run(folder: Path, *, predictor: Any = None) -> Run:
         raise RunError(f"{folder / 'config.json'}: is not of format {FORMAT}, which this raydm reads. Run it again.")
     try:
         return _read(folder, config, predictor)
-    except RaydmError:
+    except (RunError, MissingPackageError):
         raise
-    except (KeyError, TypeError, ValueError, OSError, RuntimeError, SafetensorError) as error:
+    except Exception as error:  # each library has its own words for a torn file
         raise RunError(f"{folder}: is torn or was changed ({error!r}). Run `raydm value` again.") from error
 
 
@@ -192,4 +214,5 @@ def _read(folder: Path, config: dict[str, Any], predictor: Any) -> Run:
         Roles.from_dict(config["roles"]),
         ValueFunction(manipulation, fitted("validation_model"), task),
         TablePredictor(fitted("predictor"), encoder, labels),
+        float(config["threshold"]),
     )

@@ -134,7 +134,7 @@ class PredictorContract:
             assert torch.equal(garbage, p)
 
     def test_an_empty_set_gives_a_constant_predictor(self, task: Task) -> None:
-        """Beside sets that are not empty. (A torch module's readout must start at zero for this.)"""
+        """Beside sets that are not empty; a torch module's readout must start at zero for this."""
         sets = self._sets(task)
         sets.w[1] = 0
         p = self.make(task).fit_predict(sets, sets.x, seed=_DISTINCT)

@@ -16,11 +16,12 @@ import torch
 from tqdm import tqdm
 
 from raydm.data import Prepared, fingerprint, flip_labels, prepare
-from raydm.errors import ParameterError
+from raydm.errors import DataError, ParameterError
 from raydm.estimators import DataValuator
+from raydm.metrics import Metric, metric_for
 from raydm.report.atomic import check_free, new_folder
 from raydm.report.evidence import LEARNED, discovery, removal, verdict
-from raydm.report.run import values_table, write_run
+from raydm.report.run import finite, values_table, write_run
 from raydm.utility import InProcess
 from raydm.valuation import MakeUtility
 from raydm.verbs.inputs import Inputs, read_inputs
@@ -28,14 +29,16 @@ from raydm.verbs.inputs import Inputs, read_inputs
 
 def run(arguments: Namespace) -> None:
     """Runs the verb; prints one JSON line."""
-    _check_placement(arguments)
+    _check_flags(arguments)
     valuator = _valuator(arguments)
     inputs = read_inputs(arguments)
     out = arguments.out or Path("runs") / f"{inputs.name}-value-{time.strftime('%Y%m%d-%H%M%S')}"
     check_free(out)
     prepared = _prepared(arguments, inputs)
+    metric = metric_for(arguments.metric, prepared.labels.task)
+    _check_judges(metric, prepared, inputs)
     prepared, flipped = _with_noise(arguments, prepared)
-    for note in prepared.notes:
+    for note in prepared.encoder.notes:  # of its other notes prepare has warned
         _say(note)
     _learn(valuator, prepared, quiet=arguments.quiet)
     evidence = _evidence(valuator, prepared, flipped)
@@ -72,7 +75,7 @@ def run(arguments: Namespace) -> None:
         "better_than_inputs": evidence["better_than_inputs"],
         "selected": int(valuator.selected_.sum()),
     }
-    print(json.dumps(line))
+    print(json.dumps(finite(line), allow_nan=False))
 
 
 def _valuator(arguments: Namespace) -> DataValuator:
@@ -88,8 +91,12 @@ def _valuator(arguments: Namespace) -> DataValuator:
     return valuator
 
 
-def _check_placement(arguments: Namespace) -> None:
-    """Raises ParameterError where flags about Ray are given without actors to place."""
+def _check_flags(arguments: Namespace) -> None:
+    """Raises ParameterError where a flag of this verb alone is out of its range or does not fit the others."""
+    if not 0 <= arguments.noise < 1:
+        raise ParameterError.of("noise", "raydm value", "a number in [0, 1)", arguments.noise)
+    if arguments.seed < 0:
+        raise ParameterError.of("seed", "raydm value", "an integer >= 0", arguments.seed)
     if arguments.actors is None and (arguments.address or arguments.gpus_per_actor or arguments.cpus_per_actor != 1):
         raise ParameterError("--address, --cpus-per-actor and --gpus-per-actor place Ray actors: add --actors N.")
 
@@ -103,12 +110,13 @@ def _utility(arguments: Namespace) -> MakeUtility:
 
 
 def _prepared(arguments: Namespace, inputs: Inputs) -> Prepared:
+    ids = [column for column in inputs.train.column_names if column.lower() == "id" and column != inputs.label]
     return prepare(
         inputs.train,
         inputs.valid,
         inputs.test,
         label=inputs.label,
-        id=arguments.id,
+        id=arguments.id or (ids[0] if ids and not arguments.features else None),  # if ids repeat, prepare says where
         features=arguments.features,
         kinds=dict(arguments.kind),
         task=arguments.task,
@@ -125,8 +133,23 @@ def _with_noise(arguments: Namespace, prepared: Prepared) -> tuple[Prepared, npt
     y, flipped = flip_labels(
         prepared.train.y, arguments.noise, n_classes=prepared.labels.n_outputs, seed=arguments.seed
     )
-    train = dataclasses.replace(prepared.train, y=y)
-    return dataclasses.replace(prepared, train=train), flipped if flipped.any() else None
+    if flipped.all() or not flipped.any():
+        which = "every" if flipped.all() else "no"
+        raise ParameterError(
+            f"--noise {arguments.noise:g} flips {which} label of the {len(y)} training rows, so nothing could be "
+            "measured. Name a share that flips some of them."
+        )
+    return dataclasses.replace(prepared, train=dataclasses.replace(prepared.train, y=y)), flipped
+
+
+def _check_judges(metric: Metric, prepared: Prepared, inputs: Inputs) -> None:
+    """Raises DataError where the metric is not defined on the validation or test set: before, not after learning."""
+    for examples, name in ((prepared.valid, inputs.names[1]), (prepared.test, inputs.names[2])):
+        if examples is not None:
+            try:
+                metric(torch.zeros(1, len(examples), prepared.labels.n_outputs), torch.from_numpy(examples.y))
+            except DataError as error:
+                raise DataError(f"{name}: {error}") from error
 
 
 def _learn(valuator: DataValuator, prepared: Prepared, *, quiet: bool) -> None:
@@ -156,7 +179,9 @@ def _judged(evidence: dict[str, Any]) -> tuple[dict[str, float], str]:
     if "discovery" in evidence:
         figures, what = evidence["discovery"]["auc"], "discovery AUC"
     else:
-        figures, what = evidence["removal"]["gain"], f"removal gain on the {evidence['removal']['judge']} set"
+        judge = evidence["removal"]["judge"]
+        hint = "" if judge == "test" else " that they were learned from (give --test for a fair judge)"
+        figures, what = evidence["removal"]["gain"], f"removal gain on the {judge} set{hint}"
     evidence["better_than_inputs"], evidence["verdict"] = verdict(figures, what)
     return figures, evidence["verdict"]
 

@@ -20,7 +20,7 @@ CLASSES, TARGETS = Task("classification", 3), Task("regression", 1)
 def make(task: Task, examples: Examples, **arguments) -> Select:
     torch.manual_seed(0)
     estimator = DataValueEstimator(examples.x.shape[1], task.n_outputs, task.n_outputs)
-    return Select(estimator, torch.rand(len(examples), task.n_outputs), task, **arguments)
+    return Select(estimator, task, torch.rand(len(examples), task.n_outputs), **arguments)
 
 
 class TestSelect(ManipulationContract):

@@ -108,7 +108,16 @@ class TestNeighbors(PredictorContract):
 
 
 def test_every_named_predictor_is_under_contract() -> None:
-    assert set(PREDICTORS) == {"logistic", "linear", "mlp", "cnn", "lightgbm", "xgboost", "naive-bayes", "random-forest"}
+    assert set(PREDICTORS) == {
+        "logistic",
+        "linear",
+        "mlp",
+        "cnn",
+        "lightgbm",
+        "xgboost",
+        "naive-bayes",
+        "random-forest",
+    }
 
 
 def test_contract_notices_a_predictor_that_lets_absent_examples_in() -> None:

@@ -1,0 +1,109 @@
+"""Utility: shards, scores and what is said when one is not finite."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from raydm.data.task import Task
+from raydm.errors import RolloutError
+from raydm.metrics import METRICS
+from raydm.predictors import TrainingSets, make_predictor
+from raydm.utility import InProcess, Problem
+
+TASK, R = Task("classification", 3), 10
+
+
+class Recorder:
+    """A predictor that gives example m of D^v class (seed + m) % 3, and NaN to rollouts whose set is empty."""
+
+    differentiable = False
+
+    def __init__(self):
+        self.seeds, self.sets = [], []
+
+    def fit_predict(self, sets, x, *, seed):
+        self.seeds.append(seed)
+        self.sets.append(sets)
+        classes = (torch.from_numpy(seed)[:, None] + torch.arange(len(x))) % 3
+        p = torch.nn.functional.one_hot(classes, 3).double()
+        p[sets.w.sum(-1) == 0] = torch.nan
+        return p
+
+
+def problem(valid, predictor, *, metric="log-likelihood", **arguments):
+    return Problem(predictor, valid, TASK, METRICS[metric], 3, **arguments)
+
+
+def sets_of(train):
+    w = torch.from_numpy((np.random.default_rng(0).random((R, len(train))) < 0.5).astype(np.float32))
+    return TrainingSets(torch.from_numpy(train.x), torch.from_numpy(train.y), w, TASK)
+
+
+@pytest.mark.parametrize(
+    ("shard", "expected"), [(4, [(0, 4), (4, 8), (8, 10)]), (10, [(0, 10)]), (16, [(0, 10)]), (5, [(0, 5), (5, 10)])]
+)
+def test_shards_cover_the_rollouts_in_order(digits_small, shard, expected):
+    recorder = Recorder()
+    of = problem(digits_small[1], recorder, shard=shard, shared_restart=False)
+    assert [(s.start, s.stop) for s in of.shards(R)] == expected
+    sets = sets_of(digits_small[0])
+    InProcess(of)(sets, step=2)
+    assert [len(s) for s in recorder.seeds] == [b - a for a, b in expected]
+    assert np.concatenate(recorder.seeds).tolist() == of.seeds(2, R).tolist()
+    assert torch.equal(torch.cat([s.w for s in recorder.sets]), sets.w)
+
+
+@pytest.mark.parametrize("shared", [True, False], ids=["shared", "distinct"])
+@pytest.mark.parametrize("name", ["logistic", "mlp"])
+def test_utilities_do_not_depend_on_the_shard(digits_small, name, shared):
+    predictor = make_predictor(name, epochs=3, device="cpu")
+    train, valid = digits_small
+    sets = sets_of(train)
+    u = {
+        shard: InProcess(problem(valid, predictor, shard=shard, shared_restart=shared))(sets, step=1)
+        for shard in (1, 3, 4, R)
+    }
+    for shard in (3, 4, R):
+        torch.testing.assert_close(u[shard], u[1], rtol=1e-5, atol=1e-5)
+    assert len(u[1].unique()) == R
+
+
+def test_utility_is_the_score_of_each_training_by_itself(digits_small):
+    train, valid = digits_small
+    predictor, sets = make_predictor("lightgbm", n_estimators=3), sets_of(train)
+    of = problem(valid, predictor, metric="accuracy", shard=4, shared_restart=False)
+    u = InProcess(of)(sets, step=7)
+    seeds = of.seeds(7, R)
+    for r in range(R):
+        alone = predictor.fit_predict(sets[slice(r, r + 1)], torch.from_numpy(valid.x), seed=seeds[r : r + 1])
+        assert u[r].item() == pytest.approx((alone[0].numpy().argmax(-1) == valid.y).mean())
+
+
+def test_utility_is_float32_and_higher_is_better(digits_small):
+    train, valid = digits_small
+    sets = sets_of(train)
+    sets.w[0], sets.w[1] = 1, 0
+    of = problem(valid, make_predictor("logistic", device="cpu"))
+    u = InProcess(of)(sets, step=0)
+    assert u.dtype == torch.float32
+    assert u[0] > u[1]
+    assert u[1].item() == pytest.approx(-np.log(3))  # an empty set: each of three classes has probability 1/3
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "log-likelihood", "auc"])
+def test_a_score_that_is_not_finite_names_step_rollout_and_seed(digits_small, metric):
+    train, valid = digits_small
+    sets = sets_of(train)
+    sets.w[6] = sets.w[9] = 0
+    of = problem(valid, Recorder(), metric=metric, shard=4, shared_restart=False)
+    with pytest.raises(RolloutError) as caught:
+        InProcess(of)(sets, step=5)
+    assert f"Step 5: the score of rollout 6 (seed {of.seeds(5, R)[6]}) is nan; 2 of 10" in str(caught.value)
+
+
+def test_seeds_shared_or_of_their_own(digits_small):
+    shared, own = (problem(digits_small[1], Recorder(), shared_restart=s) for s in (True, False))
+    assert len({*shared.seeds(0, R).tolist(), *shared.seeds(8, R).tolist()}) == 1
+    assert len({*own.seeds(0, R).tolist(), *own.seeds(8, R).tolist()}) == 2 * R
