@@ -19,7 +19,8 @@ def stream(seed: int, *path: int | str) -> np.random.Generator:
         seed: the run's seed, >= 0.
         path: what the stream is for; words and counters >= 0.
     """
-    return np.random.default_rng([seed, *map(_entropy, path)])
+    # numpy pads entropy with zeros: without the length, ("a",) and ("a", 0) would be one stream
+    return np.random.default_rng([seed, len(path), *map(_entropy, path)])
 
 
 def rollout_seeds(seed: int, step: int, rollouts: int, *, shared: bool) -> npt.NDArray[np.int64]:

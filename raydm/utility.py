@@ -11,7 +11,7 @@ from torch import Tensor
 
 from raydm.data.examples import Examples
 from raydm.data.task import Task
-from raydm.errors import RolloutError
+from raydm.errors import RaydmError, RolloutError
 from raydm.metrics import Metric
 from raydm.predictors import Predictor, Seeds, TrainingSets
 from raydm.seeding import rollout_seeds
@@ -91,6 +91,14 @@ def checked(u: np.ndarray, seeds: Seeds, step: int) -> Tensor:
     return torch.from_numpy(u).float()
 
 
+def failed(step: int, cause: object) -> RolloutError:
+    """The error for a training that raised something."""
+    return RolloutError(
+        f"Step {step}: a rollout's training failed: {cause!r}. Try the predictor by itself on a few rows; sets with "
+        "few rows of a class, or none, reach it as they are drawn."
+    )
+
+
 class InProcess:
     """Runs the shards one after the other in this process.
 
@@ -105,7 +113,12 @@ class InProcess:
         """The utilities u (R,)."""
         seeds = self.problem.seeds(step, sets.rollouts)
         shards = self.problem.shards(sets.rollouts)
-        u = np.concatenate([score_shard(self.problem, sets[s], seeds[s]) for s in shards])
+        try:
+            u = np.concatenate([score_shard(self.problem, sets[s], seeds[s]) for s in shards])
+        except RaydmError:
+            raise
+        except Exception as error:  # whatever a predictor of the user's own may raise
+            raise failed(step, error) from error
         return checked(u, seeds, step)
 
     def close(self) -> None:

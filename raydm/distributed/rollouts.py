@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +13,11 @@ import torch
 from torch import Tensor
 
 from raydm.distributed.cluster import Connection, connect, require
-from raydm.errors import ParameterError, RaydmError, RolloutError
+from raydm.errors import ParameterError, RaydmError, RaydmWarning, RolloutError
 from raydm.predictors import Seeds, TrainingSets
-from raydm.utility import Problem, checked, score_shard
+from raydm.utility import Problem, checked, failed, score_shard
 
+_PATIENCE_S = 60
 _RESTARTS = 10  # an actor that dies more often than this is ill, not unlucky
 
 
@@ -88,19 +90,37 @@ class RayRollouts:
 
 
 class RayUtility:
-    """The utility of a problem, computed by actors. Made by `RayRollouts`."""
+    """The utility of a problem, computed by actors. Made by `RayRollouts`.
+
+    Attributes:
+        problem: what the rollouts share.
+        workers: handles of the actors.
+    """
 
     def __init__(self, problem: Problem, on: RayRollouts, connection: Connection) -> None:
-        self.problem, self._connection = problem, connection
+        self._connection = connection
         make: Any = ray.remote(RolloutActor).options(
             num_cpus=on.cpus_per_actor,
             num_gpus=on.gpus_per_actor,
             max_restarts=_RESTARTS,
             max_task_retries=_RESTARTS,
         )
-        self._shared_problem = ray.put(problem)
         self.workers = [make.remote() for _ in range(on.actors)]
-        ray.get([w.process.remote() for w in self.workers])
+        self.turn_to(problem)
+        placed = [w.process.remote() for w in self.workers]
+        _, waiting = ray.wait(placed, num_returns=len(placed), timeout=_PATIENCE_S)
+        if waiting:
+            warnings.warn(
+                f"{len(waiting)} of {on.actors} actors still wait for a place: others hold the cluster's resources, or "
+                "an autoscaler is adding nodes. Learning starts when all are placed; ask for fewer actors to start now.",
+                RaydmWarning,
+                stacklevel=3,
+            )
+        ray.get(placed)
+
+    def turn_to(self, problem: Problem) -> None:
+        """Lets the same actors, which take seconds to start, work on another problem."""
+        self.problem, self._shared_problem = problem, ray.put(problem)
 
     def __call__(self, sets: TrainingSets, *, step: int) -> Tensor:
         """The utilities u (R,): shard i goes to actor i modulo their number."""
@@ -121,7 +141,7 @@ class RayUtility:
         except ray.exceptions.RayTaskError as error:
             if isinstance(error.cause, RaydmError):
                 raise error.cause from None
-            raise RolloutError(f"Step {step}: a rollout failed on its actor: {error.cause!r}.") from error
+            raise failed(step, error.cause) from error
         except ray.exceptions.RayActorError as error:
             raise RolloutError(
                 f"Step {step}: an actor died {_RESTARTS + 1} times. It may be out of memory: lower --shard or "

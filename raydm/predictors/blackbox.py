@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import skops.io
 import torch
 from sklearn.base import BaseEstimator, clone
 from sklearn.dummy import DummyClassifier, DummyRegressor
@@ -154,6 +153,8 @@ class FittedList:
 
     def save(self, folder: Path) -> None:
         """Writes predictor.skops (no pickle) and which classes each estimator knows."""
+        import skops.io  # half a second that actors need not spend
+
         state = {"estimators": self.estimators, "classes": [c.tolist() for c in self.classes]}
         skops.io.dump(state, folder / "predictor.skops")
 
@@ -164,6 +165,8 @@ class FittedList:
         Raises:
             RunError: the file holds a type that is not from scikit-learn, LightGBM or XGBoost, or it is torn.
         """
+        import skops.io
+
         file = folder / "predictor.skops"
         try:
             types = skops.io.get_untrusted_types(file=file)

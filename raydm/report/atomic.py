@@ -26,12 +26,9 @@ def check_free(place: Path) -> None:
             if place.is_symlink() or place.is_mount() or place.samefile(Path.cwd()):  # a rename cannot take its place
                 raise RunError(f"{place}: is a link, a mount or the current folder. Name a new folder inside it.")
         above = next(folder for folder in place.absolute().parents if folder.exists())
+        Path(tempfile.mkdtemp(prefix=".raydm-", dir=above)).rmdir()  # the surest question
     except OSError as error:
-        raise RunError(f"{place}: cannot be used ({error.strerror}). {_CHANGE}") from error
-    if not above.is_dir():
-        raise RunError(f"{place}: cannot be made, for {above} is a file. {_CHANGE}")
-    if not os.access(above, os.W_OK | os.X_OK):
-        raise RunError(f"{place}: cannot be made, for {above} may not be written to. {_CHANGE}")
+        raise RunError(f"{place}: cannot be made ({error.strerror}). {_CHANGE}") from error
 
 
 @contextmanager

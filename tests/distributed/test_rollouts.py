@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+import threading
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,48 +19,40 @@ import torch
 from raydm import DataValuator
 from raydm.data import Examples
 from raydm.data.task import Task
-from raydm.distributed import Connection, RayRollouts
+from raydm.distributed import Connection, RayRollouts, RayUtility
 from raydm.errors import ClusterError, ParameterError, RolloutError
-from raydm.metrics import METRICS
 from raydm.predictors import Seeds, TrainingSets, make_predictor
 from raydm.utility import InProcess, Problem
 
 TASK = Task("classification", 3)
-pytestmark = pytest.mark.usefixtures("cluster")
+Pools = dict[int, RayUtility]
+
+# Classes of this module reach the actors by value: the actors cannot import a test.
+ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 
-def problem(data: tuple[Examples, Examples], predictor: Any = "mlp", **params: Any) -> Problem:
-    made = make_predictor(predictor, **params)
-    return Problem(made, data[1], TASK, METRICS["log-likelihood"], seed=3, shard=4)
-
-
-def sets(train: Examples, rollouts: int) -> TrainingSets:
+def drawn(train: Examples, rollouts: int) -> TrainingSets:
     w = (torch.rand(rollouts, len(train), generator=torch.Generator().manual_seed(0)) < 0.5).float()
     return TrainingSets(torch.from_numpy(train.x), torch.from_numpy(train.y), w, TASK)
 
 
 @pytest.mark.parametrize("actors", [1, 4])
 @pytest.mark.parametrize("predictor", ["logistic", "mlp", "naive-bayes"])
-def test_the_bits_are_those_of_one_process(digits_small: Any, actors: int, predictor: str) -> None:
-    given = problem(digits_small, predictor)
-    drawn = sets(digits_small[0], 10)  # shards of 4, 4 and 2
-    expected = InProcess(given)(drawn, step=5)
-    utility = RayRollouts(actors=actors)(given)
-    try:
-        torch.testing.assert_close(utility(drawn, step=5), expected, rtol=0, atol=0)
-    finally:
-        utility.close()
+def test_the_bits_are_those_of_one_process(
+    digits_small: Any, problem: Problem, pools: Pools, actors: int, predictor: str
+) -> None:
+    given = replace(problem, predictor=make_predictor(predictor))
+    sets = drawn(digits_small[0], 10)  # shards of 4, 4 and 2
+    pools[actors].turn_to(given)
+    torch.testing.assert_close(pools[actors](sets, step=5), InProcess(given)(sets, step=5), rtol=0, atol=0)
 
 
-def test_sets_of_their_own_for_each_rollout(digits_small: Any) -> None:
-    given, drawn = problem(digits_small), sets(digits_small[0], 6)
-    x = drawn.x * torch.linspace(0.5, 1.5, 6)[:, None, None]
-    own = TrainingSets(x, drawn.y.expand(6, -1).clone(), drawn.w, TASK)
-    utility = RayRollouts(actors=2)(given)
-    try:
-        torch.testing.assert_close(utility(own, step=0), InProcess(given)(own, step=0), rtol=0, atol=0)
-    finally:
-        utility.close()
+def test_sets_of_their_own_for_each_rollout(digits_small: Any, problem: Problem, pools: Pools) -> None:
+    shared = drawn(digits_small[0], 6)
+    x = shared.x * torch.linspace(0.5, 1.5, 6)[:, None, None]
+    own = TrainingSets(x, shared.y.expand(6, -1).clone(), shared.w, TASK)
+    pools[4].turn_to(problem)
+    torch.testing.assert_close(pools[4](own, step=0), InProcess(problem)(own, step=0), rtol=0, atol=0)
 
 
 def test_values_do_not_depend_on_where_or_on_how_many_actors() -> None:
@@ -83,25 +79,14 @@ class Slow:
         return torch.cat([share, 1 - share, torch.zeros_like(share)], -1)
 
 
-def test_a_killed_actor_changes_nothing(digits_small: Any) -> None:
-    given = Problem(Slow(), digits_small[1], TASK, METRICS["log-likelihood"], seed=0, shard=2)  # type: ignore[arg-type]
-    drawn = sets(digits_small[0], 8)
-    expected = InProcess(given)(drawn, step=0)
-    utility = RayRollouts(actors=2)(given)
-    try:
-        actor_of = {ray.get(w.process.remote()): w for w in utility.workers}
-        victim = next(iter(actor_of))
-        kill_soon(victim, after=0.5)
-        torch.testing.assert_close(utility(drawn, step=0), expected, rtol=0, atol=0)
-        assert victim not in [ray.get(w.process.remote()) for w in utility.workers]  # it came back as another process
-    finally:
-        utility.close()
-
-
-def kill_soon(process: int, *, after: float) -> None:
-    import threading
-
-    threading.Timer(after, os.kill, (process, signal.SIGKILL)).start()
+def test_a_killed_actor_changes_nothing(digits_small: Any, problem: Problem, pools: Pools) -> None:
+    given = replace(problem, predictor=Slow(), shard=2)
+    sets = drawn(digits_small[0], 8)
+    pools[4].turn_to(given)
+    victim = ray.get(pools[4].workers[0].process.remote())
+    threading.Timer(0.5, os.kill, (victim, signal.SIGKILL)).start()  # in the middle of the first shard
+    torch.testing.assert_close(pools[4](sets, step=0), InProcess(given)(sets, step=0), rtol=0, atol=0)
+    assert ray.get(pools[4].workers[0].process.remote()) != victim  # it came back as another process
 
 
 class Failing:
@@ -117,38 +102,54 @@ class Failing:
 
 
 @pytest.mark.parametrize(
-    ("how", "message"), [("raise", r"Step 7: a rollout failed.*no rows"), ("nan", r"Step 7: .* rollout 0 .*nan")]
+    ("how", "message"),
+    [("raise", r"Step 7: a rollout's training failed.*no rows"), ("nan", r"Step 7: .*rollout 0 .*nan")],
 )
-def test_a_failed_rollout_names_the_step(digits_small: Any, how: str, message: str) -> None:
-    given = Problem(Failing(how), digits_small[1], TASK, METRICS["log-likelihood"], seed=0)  # type: ignore[arg-type]
-    utility = RayRollouts(actors=1)(given)
-    try:
+def test_a_failed_rollout_names_the_step(
+    digits_small: Any, problem: Problem, pools: Pools, how: str, message: str
+) -> None:
+    given = replace(problem, predictor=Failing(how))
+    pools[1].turn_to(given)
+    for utility in (pools[1], InProcess(given)):
         with pytest.raises(RolloutError, match=message):
-            utility(sets(digits_small[0], 2), step=7)
-    finally:
-        utility.close()
+            utility(drawn(digits_small[0], 2), step=7)
 
 
-def test_what_can_never_be_placed_is_refused_at_once(digits_small: Any, cluster: Connection) -> None:
+def test_what_can_never_be_placed_is_refused_at_once(problem: Problem, cluster: Connection) -> None:
     started = time.monotonic()
-    with pytest.raises(ClusterError, match=r"5 rollout actors of 1 CPU each can never be placed.*offer 4 CPU.*hold 4"):
-        RayRollouts(actors=5)(problem(digits_small))
+    with pytest.raises(
+        ClusterError, match=r"13 rollout actors of 1 CPU each can never be placed.*offer 12 CPU.*hold 12"
+    ):
+        RayRollouts(actors=13)(problem)
+    with pytest.raises(ClusterError, match=r"25 rollout actors of 0.5 CPU each .*hold 24"):
+        RayRollouts(actors=25, cpus_per_actor=0.5)(problem)
     with pytest.raises(ClusterError, match=r"1 CPU, 0.25 GPU each can never be placed"):
-        RayRollouts(actors=1, gpus_per_actor=0.25)(problem(digits_small))
+        RayRollouts(actors=1, gpus_per_actor=0.25)(problem)
     assert time.monotonic() - started < 5
-    RayRollouts(actors=8, cpus_per_actor=0.5)(problem(digits_small)).close()  # fits exactly
 
 
 @pytest.mark.parametrize(("name", "value"), [("actors", 0), ("cpus_per_actor", 0.0), ("gpus_per_actor", -1.0)])
-def test_a_field_out_of_range_is_named(digits_small: Any, name: str, value: float) -> None:
+def test_a_field_out_of_range_is_named(problem: Problem, name: str, value: float) -> None:
     with pytest.raises(ParameterError, match=name):
-        RayRollouts(**{name: value})(problem(digits_small))  # type: ignore[arg-type]
+        RayRollouts(**{name: value})(problem)
 
 
-def test_closing_gives_the_places_back(digits_small: Any) -> None:
-    utility = RayRollouts(actors=4)(problem(digits_small))
+def test_closing_gives_the_place_back(problem: Problem, cluster: Connection) -> None:
+    before = ray.available_resources()["CPU"]
+    utility = RayRollouts(actors=1)(problem)
+    assert ray.available_resources().get("CPU", 0) <= before - 1
     utility.close()
     deadline = time.monotonic() + 20
-    while ray.available_resources().get("CPU", 0) < 4 and time.monotonic() < deadline:
+    while ray.available_resources().get("CPU", 0) < before and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert ray.available_resources()["CPU"] == 4
+    assert ray.available_resources()["CPU"] == before
+
+
+def test_no_cluster_at_the_address_is_told(problem: Problem) -> None:
+    code = (
+        "from raydm.distributed import connect\nfrom raydm.errors import ClusterError\n"
+        "try: connect('127.0.0.1:1')\nexcept ClusterError as error: print(error)"
+    )
+    env = os.environ | {"RAY_gcs_rpc_server_connect_timeout_s": "1", "RAY_gcs_server_request_timeout_seconds": "1"}
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, env=env)
+    assert "No Ray cluster could be joined at '127.0.0.1:1'" in out.stdout

@@ -1,0 +1,109 @@
+"""The command as a process of its own: its streams, its exit codes, and the interrupt key."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from cli_kit import QUICK, Files
+
+RAYDM = (sys.executable, "-m", "raydm.cli")
+
+
+def run(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*RAYDM, *map(str, words)], capture_output=True, text=True, timeout=200, check=False)
+
+
+def test_a_run_in_its_own_process_is_like_one_here(files: Files, call: object) -> None:
+    done = run("value", files.train, "--valid", files.valid, *QUICK, "--out", "there")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["rows"] == 120
+    assert done.stdout.count("\n") == 1
+    assert callable(call)
+    assert call("value", files.train, "--valid", files.valid, *QUICK, "--out", "here").code == 0
+    assert pq.read_table("there/values.parquet").equals(pq.read_table("here/values.parquet"))
+
+
+def test_help_is_quick_for_it_loads_neither_torch_nor_ray() -> None:
+    code = (
+        "import sys, raydm.cli\n"
+        "try: raydm.cli.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "sys.exit(len({'torch', 'ray', 'pyarrow', 'sklearn'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
+def test_a_local_run_does_not_load_ray(files: Files) -> None:
+    words = ["value", str(files.train), "--valid", str(files.valid), *QUICK]
+    code = f"import sys, raydm.cli\nassert raydm.cli.main({words!r}) == 0\nsys.exit('ray' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_bad_input_ends_with_code_2(files: Files) -> None:
+    done = run("value", files.train, "--valid", "absent.csv", *QUICK)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("raydm: absent.csv: no such file")
+    assert done.stderr.count("\n") == 1
+    assert os.listdir() == []
+
+
+@pytest.mark.parametrize("out", [(), ("--out", "deep/down/run")])
+def test_the_interrupt_key_leaves_nothing(files: Files, out: tuple[str, ...]) -> None:
+    words = ("value", files.train, "--valid", files.valid, "--steps", "1000000", "--rollouts", "4", *out)
+    with subprocess.Popen([*RAYDM, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stderr
+        os.set_blocking(process.stderr.fileno(), False)
+        told, until = b"", time.monotonic() + 120
+        while b"utility=" not in told and time.monotonic() < until and process.poll() is None:
+            told += process.stderr.read() or b""
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        os.set_blocking(process.stderr.fileno(), True)
+        printed, rest = process.communicate(timeout=60)
+    told += rest
+    assert process.returncode == 130, told
+    assert b"raydm: interrupted; nothing was written." in told
+    assert b"Traceback" not in told
+    assert printed == b""
+    assert os.listdir() == []
+
+
+def test_actors_that_can_never_be_placed(files: Files) -> None:
+    started = time.monotonic()
+    done = run(
+        "value", files.train, "--valid", files.valid, *QUICK, "--actors", "64", "--cpus-per-actor", "1000",
+        "--out", "runs/run",
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "64 rollout actors of 1000 CPU each can never be placed" in done.stderr
+    assert "--cpus-per-actor" in done.stderr
+    assert os.listdir() == []
+    assert time.monotonic() - started < 120  # Ray itself would wait for ever
+
+
+def test_an_address_where_no_cluster_is(files: Files) -> None:
+    done = run(
+        "value", files.train, "--valid", files.valid, *QUICK, "--actors", "1", "--address", "127.0.0.1:1",
+        "--out", "runs/run",
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "No Ray cluster could be joined at '127.0.0.1:1'" in done.stderr
+    assert os.listdir() == []
+
+
+@pytest.mark.slow
+def test_actors_give_the_bits_of_a_local_run(files: Files) -> None:
+    words = ("value", files.train, "--valid", files.valid, *QUICK, "--shard", "2", "--noise", "0.2")
+    for name, flags in (("local", ("--local",)), ("actors", ("--actors", "2"))):
+        done = run(*words, *flags, "--out", name)
+        assert done.returncode == 0, done.stderr
+    assert pq.read_table("local/values.parquet").equals(pq.read_table("actors/values.parquet"))
