@@ -75,8 +75,8 @@ def _value(parser: argparse.ArgumentParser) -> None:
 
     learning = parser.add_argument_group("learning")
     add = learning.add_argument
-    add("--predictor", default="logistic", help="logistic, mlp, cnn, lightgbm, xgboost, naive-bayes, random-forest, or "
-        "a scikit-learn class by its dotted name (default logistic)")  # fmt: skip
+    add("--predictor", help="logistic (default for classes), linear (default for targets), mlp, cnn, lightgbm, "
+        "xgboost, naive-bayes, random-forest, or a scikit-learn class by its dotted name")  # fmt: skip
     add("--predictor-args", type=_json_object, default={}, metavar="JSON", help="arguments of the predictor, such as "
         "'{\"hidden\": [100]}' for mlp")  # fmt: skip
     add("--metric", help="accuracy (default), auc, log-likelihood for classes; rmse (default), mae, rmspe, r2 for "
@@ -87,6 +87,8 @@ def _value(parser: argparse.ArgumentParser) -> None:
     add("--baseline", default="leave-one-out", help="leave-one-out (default), moving-average, full-data")
     add("--reward-scale", type=_scale, default="std", metavar="C", help="a number > 0, or std (default)")
     add("--learning-rate", type=float, default=0.01, help="of Adam on h_phi (default 0.01)")
+    add("--no-anneal", dest="anneal", action="store_false", help="keep it constant, instead of falling along a cosine")
+    add("--weight-decay", type=float, default=1.0, help="of h_phi, decoupled (default 1)")
     add("--exploration", type=float, default=1e3, help="weight of the exploration penalty (default 1000)")
     add("--threshold", type=float, default=0.5, metavar="T", help="rows of at least this value are selected "
         "(default 0.5)")  # fmt: skip

@@ -31,6 +31,7 @@ from raydm.utility import InProcess, Problem
 from raydm.valuation import DVRL, MakeUtility, Settings
 
 _LABEL = "__label__"
+_LINEAR = {"logistic": "classification", "linear": "regression"}
 _NAMES = ("X", "X_valid", "X_test")
 
 
@@ -41,8 +42,9 @@ class DataValuator(BaseEstimator):  # type: ignore[misc]
     CSV or Arrow files. Columns are told apart by type and encoded; see `raydm.data`.
 
     Args:
-        predictor: f_theta: "logistic", "mlp", "cnn", "lightgbm", "xgboost", "naive-bayes", "random-forest", the dotted
-            name of a scikit-learn estimator, an object with fit and predict, or a `raydm.predictors.Stacked`.
+        predictor: f_theta: "logistic", "linear", "mlp", "cnn", "lightgbm", "xgboost", "naive-bayes", "random-forest",
+            the dotted name of a scikit-learn estimator, an object with fit and predict, or a
+            `raydm.predictors.Stacked`; "auto" is logistic for classification and linear for regression.
         predictor_params: arguments of a named predictor.
         task: "classification", "regression", or None to tell by the labels.
         metric: of the utility: "accuracy" (default), "auc", "log-likelihood"; "rmse" (default), "mae", "rmspe", "r2".
@@ -52,6 +54,8 @@ class DataValuator(BaseEstimator):  # type: ignore[misc]
         baseline: "leave-one-out", "moving-average" or "full-data".
         reward_scale: C > 0, or "std".
         learning_rate: of Adam on h_phi, > 0.
+        anneal: whether the learning rate falls to 0 along a cosine.
+        weight_decay: of h_phi, decoupled, >= 0.
         exploration: weight of the penalty that keeps the mean value of a batch inside [0.1, 0.9], >= 0.
         threshold: T in [0, 1]; examples of at least this value are selected.
         final: how the final predictor is trained: "weighted" by the values, on the "kept" (selected) examples, or None:
@@ -73,7 +77,7 @@ class DataValuator(BaseEstimator):  # type: ignore[misc]
 
     def __init__(
         self,
-        predictor: Any = "logistic",
+        predictor: Any = "auto",
         *,
         predictor_params: Mapping[str, Any] | None = None,
         task: TaskKind | None = None,
@@ -84,6 +88,8 @@ class DataValuator(BaseEstimator):  # type: ignore[misc]
         baseline: str = "leave-one-out",
         reward_scale: float | str = "std",
         learning_rate: float = 0.01,
+        anneal: bool = True,
+        weight_decay: float = 1.0,
         exploration: float = 1e3,
         threshold: float = 0.5,
         final: str | None = None,
@@ -103,6 +109,8 @@ class DataValuator(BaseEstimator):  # type: ignore[misc]
         self.baseline = baseline
         self.reward_scale = reward_scale
         self.learning_rate = learning_rate
+        self.anneal = anneal
+        self.weight_decay = weight_decay
         self.exploration = exploration
         self.threshold = threshold
         self.final = final
@@ -154,7 +162,7 @@ class DataValuator(BaseEstimator):  # type: ignore[misc]
         """Learns from data that `raydm.data.prepare` checked and encoded; yields each step as it is done."""
         self.check()
         task = Task(prepared.labels.task, prepared.labels.n_outputs)
-        predictor = make_predictor(self.predictor, **_predictor_params(self, prepared))
+        predictor = self._predictor(prepared)
         self.problem_ = Problem(
             predictor,
             prepared.valid,
@@ -213,6 +221,21 @@ class DataValuator(BaseEstimator):  # type: ignore[misc]
             raise ParameterError.of("shard", owner, "an integer >= 1", self.shard)
         if not (isinstance(self.random_state, (int, np.integer)) and self.random_state >= 0):
             raise ParameterError.of("random_state", owner, "an integer >= 0", self.random_state)
+
+    def _predictor(self, prepared: Prepared) -> Predictor:
+        kind, params = prepared.labels.task, dict(self.predictor_params or {})
+        for name, fits in _LINEAR.items():
+            if self.predictor == name and kind != fits:
+                raise ParameterError.of("predictor", type(self).__name__, f"another than {name!r} for {kind}", name)
+        name = next(n for n, fits in _LINEAR.items() if fits == kind) if self.predictor == "auto" else self.predictor
+        if name == "cnn" and "image_shape" not in params:
+            if prepared.encoder.image_shape is None:
+                raise ParameterError(
+                    "predictor='cnn' needs images: one column of tensors (H, W, channels), or "
+                    "predictor_params={'image_shape': (H, W, channels)} for rows of H * W * channels features."
+                )
+            params["image_shape"] = prepared.encoder.image_shape
+        return make_predictor(name, **params)
 
     def _final(self, predictor: Predictor, task: Task) -> str:
         if self.final is not None:
@@ -282,18 +305,6 @@ def _record(step: Step, seconds: float) -> dict[str, float]:
         "mean_h": mean_h,
         "seconds": seconds,
     }
-
-
-def _predictor_params(valuator: DataValuator, prepared: Prepared) -> dict[str, Any]:
-    params = dict(valuator.predictor_params or {})
-    if valuator.predictor == "cnn" and "image_shape" not in params:
-        if prepared.encoder.image_shape is None:
-            raise ParameterError(
-                "predictor='cnn' needs images: one column of tensors (H, W, channels), or "
-                "predictor_params={'image_shape': (H, W, channels)} for rows of H * W * channels features."
-            )
-        params["image_shape"] = prepared.encoder.image_shape
-    return params
 
 
 def _is_table(X: Any) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import socket
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -52,6 +53,7 @@ def connect(address: str | None = None, *, num_cpus: int | None = None) -> Conne
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if address != "local":
         try:
+            _knock(address)
             ray.init(address=address, **quiet)
         except Exception as error:  # Ray raises many types here, RuntimeError and plain Exception among them
             raise ClusterError(
@@ -66,6 +68,13 @@ def connect(address: str | None = None, *, num_cpus: int | None = None) -> Conne
         shutil.rmtree(temp_dir, ignore_errors=True)
         raise ClusterError(f"Ray could not be started on this machine: {error}.") from error
     return Connection(owned=True, temp_dir=temp_dir)
+
+
+def _knock(address: str) -> None:
+    """Raises OSError at once where nothing listens; Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
 def require(count: int, each: Mapping[str, float], what: str) -> None:

@@ -112,7 +112,7 @@ class RayUtility:
         if waiting:
             warnings.warn(
                 f"{len(waiting)} of {on.actors} actors still wait for a place: others hold the cluster's resources, or "
-                "an autoscaler is adding nodes. Learning starts when all are placed; ask for fewer actors to start now.",
+                "an autoscaler is adding nodes. Learning starts when all are placed; fewer actors may start now.",
                 RaydmWarning,
                 stacklevel=3,
             )

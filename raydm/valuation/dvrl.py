@@ -40,7 +40,9 @@ class Settings:
         baseline: delta: "leave-one-out" over the R rollouts, "moving-average" (the paper), or "full-data" (the
             released code).
         reward_scale: C > 0, or "std" (see `raydm.gradients.ScoreFunction`).
-        learning_rate: of Adam on phi, > 0.
+        learning_rate: of Adam on phi, > 0; it falls to 0 along a cosine where `anneal` is set (not so in the paper).
+        anneal: whether it falls. The last steps then average the noise of single draws out.
+        weight_decay: decoupled (AdamW), >= 0; the paper: 0. It keeps h_phi from learning examples by heart.
         exploration: weight of the exploration penalty, >= 0.
         hidden: width of h_phi's first layers.
     """
@@ -51,6 +53,8 @@ class Settings:
     baseline: str = "leave-one-out"
     reward_scale: float | str = "std"
     learning_rate: float = 0.01
+    anneal: bool = True
+    weight_decay: float = 1.0
     exploration: float = 1e3
     hidden: int = 100
 
@@ -67,8 +71,10 @@ class Settings:
             raise ParameterError.of("reward_scale", owner, "a number > 0 or 'std'", self.reward_scale)
         if not (_is_number(self.learning_rate) and self.learning_rate > 0):
             raise ParameterError.of("learning_rate", owner, "a number > 0", self.learning_rate)
-        if not (_is_number(self.exploration) and self.exploration >= 0):
-            raise ParameterError.of("exploration", owner, "a number >= 0", self.exploration)
+        for name in ("exploration", "weight_decay"):
+            value = getattr(self, name)
+            if not (_is_number(value) and value >= 0):
+                raise ParameterError.of(name, owner, "a number >= 0", value)
         if self.rollouts < 2 and (self.baseline == "leave-one-out" or self.reward_scale == "std"):
             raise ParameterError(
                 f"baseline={self.baseline!r} with reward_scale={self.reward_scale!r} compares the rollouts of a step, "
@@ -142,18 +148,24 @@ class DVRL:
 
     def steps(self) -> Iterator[Step]:
         """Yields each step as it is done."""
-        utility = self.make_utility(self.problem)
-        chosen = self.settings
+        utility, chosen = self.make_utility(self.problem), self.settings
+        optimizer = torch.optim.AdamW(
+            self.manipulation.parameters(), lr=chosen.learning_rate, weight_decay=chosen.weight_decay
+        )
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, chosen.steps)
         try:
-            yield from learn(
+            for step in learn(
                 UniformBatches(self.train, batch_size=chosen.outer_batch, steps=chosen.steps, seed=self.problem.seed),
                 self.manipulation,
                 ScoreFunction(self._baseline(utility), chosen.reward_scale),
                 utility,
-                torch.optim.Adam(self.manipulation.parameters(), lr=chosen.learning_rate),
+                optimizer,
                 rollouts=chosen.rollouts,
                 seed=self.problem.seed,
-            )
+            ):
+                if chosen.anneal:
+                    schedule.step()
+                yield step
         finally:
             utility.close()
 

@@ -35,6 +35,8 @@ def run(arguments: Namespace) -> None:
     out = arguments.out or Path("runs") / f"{inputs.name}-value-{time.strftime('%Y%m%d-%H%M%S')}"
     check_free(out)
     prepared = _prepared(arguments, inputs)
+    if valuator.predictor is None:
+        valuator.predictor = "linear" if prepared.labels.task == "regression" else "logistic"
     metric = metric_for(arguments.metric, prepared.labels.task)
     _check_judges(metric, prepared, inputs)
     prepared, flipped = _with_noise(arguments, prepared)
@@ -79,8 +81,10 @@ def run(arguments: Namespace) -> None:
 
 
 def _valuator(arguments: Namespace) -> DataValuator:
-    same = ("predictor", "metric", "steps", "outer_batch", "rollouts", "baseline", "reward_scale", "learning_rate",
-            "exploration", "threshold", "final", "task", "shard")  # fmt: skip
+    same = (
+        *("predictor", "metric", "steps", "outer_batch", "rollouts", "baseline", "reward_scale", "learning_rate"),
+        *("anneal", "weight_decay", "exploration", "threshold", "final", "task", "shard"),
+    )
     valuator = DataValuator(
         **{name: getattr(arguments, name) for name in same},
         predictor_params=arguments.predictor_args,

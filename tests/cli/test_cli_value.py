@@ -170,8 +170,9 @@ def test_regression_on_a_file(call: Call, targets: Files, metric: str) -> None:
 
 
 def test_regression_on_a_named_set(call: Call) -> None:
-    done = call("value", "diabetes", "--predictor", "linear", *QUICK, "--out", "run")
+    done = call("value", "diabetes", *QUICK, "--out", "run")
     assert done.line["metric"] == "rmse"
+    assert json.loads(Path("run/config.json").read_text())["predictor"] == {"name": "linear"}
     assert 40 < done.line["test_score"] < 90  # the target's deviation is 77
     assert "removal gain on the test set" in done.err
 

@@ -145,11 +145,7 @@ def test_closing_gives_the_place_back(problem: Problem, cluster: Connection) -> 
     assert ray.available_resources()["CPU"] == before
 
 
-def test_no_cluster_at_the_address_is_told(problem: Problem) -> None:
-    code = (
-        "from raydm.distributed import connect\nfrom raydm.errors import ClusterError\n"
-        "try: connect('127.0.0.1:1')\nexcept ClusterError as error: print(error)"
-    )
-    env = os.environ | {"RAY_gcs_rpc_server_connect_timeout_s": "1", "RAY_gcs_server_request_timeout_seconds": "1"}
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, env=env)
-    assert "No Ray cluster could be joined at '127.0.0.1:1'" in out.stdout
+def test_no_cluster_at_the_address_is_told_at_once() -> None:
+    code = "from raydm.distributed import connect\nconnect('127.0.0.1:1')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert "ClusterError: No Ray cluster could be joined at '127.0.0.1:1'" in done.stderr

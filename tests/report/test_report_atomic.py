@@ -49,9 +49,13 @@ def test_a_full_disk_is_told_with_its_place(tmp_path: Path, new: object) -> None
 
 
 def test_folders_above_that_others_use_by_now_stay(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), new_folder(tmp_path / "runs" / "mine"):
-        (tmp_path / "runs" / "theirs").mkdir()
-        raise KeyboardInterrupt
+    def two_runs() -> None:
+        with new_folder(tmp_path / "runs" / "mine"):
+            (tmp_path / "runs" / "theirs").mkdir()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        two_runs()
     assert [p.name for p in (tmp_path / "runs").iterdir()] == ["theirs"]
 
 
