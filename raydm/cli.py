@@ -75,8 +75,8 @@ def _value(parser: argparse.ArgumentParser) -> None:
 
     learning = parser.add_argument_group("learning")
     add = learning.add_argument
-    add("--predictor", help="logistic (default for classes), linear (default for targets), mlp, cnn, lightgbm, "
-        "xgboost, naive-bayes, random-forest, or a scikit-learn class by its dotted name")  # fmt: skip
+    add("--predictor", default="auto", help="logistic (default for classes), linear (default for targets), mlp, cnn, "
+        "lightgbm, xgboost, naive-bayes, random-forest, or a scikit-learn class by its dotted name")  # fmt: skip
     add("--predictor-args", type=_json_object, default={}, metavar="JSON", help="arguments of the predictor, such as "
         "'{\"hidden\": [100]}' for mlp")  # fmt: skip
     add("--metric", help="accuracy (default), auc, log-likelihood for classes; rmse (default), mae, rmspe, r2 for "

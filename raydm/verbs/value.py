@@ -35,8 +35,6 @@ def run(arguments: Namespace) -> None:
     out = arguments.out or Path("runs") / f"{inputs.name}-value-{time.strftime('%Y%m%d-%H%M%S')}"
     check_free(out)
     prepared = _prepared(arguments, inputs)
-    if valuator.predictor is None:
-        valuator.predictor = "linear" if prepared.labels.task == "regression" else "logistic"
     metric = metric_for(arguments.metric, prepared.labels.task)
     _check_judges(metric, prepared, inputs)
     prepared, flipped = _with_noise(arguments, prepared)

@@ -50,9 +50,9 @@ def test_a_local_run_does_not_load_ray(files: Files) -> None:
 
 def test_bad_input_ends_with_code_2(files: Files) -> None:
     done = run("value", files.train, "--valid", "absent.csv", *QUICK)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("raydm: absent.csv: no such file")
-    assert done.stderr.count("\n") == 1
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
+    assert done.stderr.startswith("raydm: absent.csv: no such file"), done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
     assert os.listdir() == []
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -22,7 +23,7 @@ from raydm.data.task import Task
 from raydm.distributed import Connection, RayRollouts, RayUtility
 from raydm.errors import ClusterError, ParameterError, RolloutError
 from raydm.predictors import Seeds, TrainingSets, make_predictor
-from raydm.utility import InProcess, Problem
+from raydm.utility import InProcess, Problem, Utility
 
 TASK = Task("classification", 3)
 Pools = dict[int, RayUtility]
@@ -55,17 +56,50 @@ def test_sets_of_their_own_for_each_rollout(digits_small: Any, problem: Problem,
     torch.testing.assert_close(pools[4](own, step=0), InProcess(problem)(own, step=0), rtol=0, atol=0)
 
 
-def test_values_do_not_depend_on_where_or_on_how_many_actors() -> None:
+def borrowed(pool: RayUtility) -> Callable[[Problem], Utility]:
+    """Lets a valuator use actors that it must not end."""
+
+    class Borrowed:
+        def __call__(self, sets: TrainingSets, *, step: int) -> torch.Tensor:
+            return pool(sets, step=step)
+
+        def close(self) -> None:
+            pass
+
+    def make(problem: Problem) -> Utility:
+        pool.turn_to(problem)
+        return Borrowed()
+
+    return make
+
+
+def test_values_do_not_depend_on_where_or_on_how_many_actors(pools: Pools) -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(80, 5))
     y = (x[:, 0] > 0).astype(int)
     arguments = {"steps": 4, "rollouts": 8, "outer_batch": 32, "shard": 2, "predictor": "mlp"}
     values = [
         DataValuator(**arguments, utility=where).fit(x[:60], y[:60], X_valid=x[60:], y_valid=y[60:]).values_
-        for where in (InProcess, RayRollouts(actors=1), RayRollouts(actors=4))
+        for where in (InProcess, borrowed(pools[1]), borrowed(pools[4]))
     ]
     np.testing.assert_array_equal(values[0], values[1])
     np.testing.assert_array_equal(values[0], values[2])
+
+
+def test_a_valuator_starts_and_ends_actors_of_its_own(cluster: Connection) -> None:
+    x = np.random.default_rng(0).normal(size=(40, 3))
+    y = (x[:, 0] > 0).astype(int)
+    before = ray.available_resources()["CPU"]
+    where = RayRollouts(actors=1)
+    DataValuator(steps=2, rollouts=2, utility=where).fit(x[:30], y[:30], X_valid=x[30:], y_valid=y[30:])
+    eventually(lambda: ray.available_resources().get("CPU", 0) == before)
+
+
+def eventually(holds: Callable[[], bool], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert holds()
 
 
 class Slow:
@@ -132,17 +166,6 @@ def test_what_can_never_be_placed_is_refused_at_once(problem: Problem, cluster: 
 def test_a_field_out_of_range_is_named(problem: Problem, name: str, value: float) -> None:
     with pytest.raises(ParameterError, match=name):
         RayRollouts(**{name: value})(problem)
-
-
-def test_closing_gives_the_place_back(problem: Problem, cluster: Connection) -> None:
-    before = ray.available_resources()["CPU"]
-    utility = RayRollouts(actors=1)(problem)
-    assert ray.available_resources().get("CPU", 0) <= before - 1
-    utility.close()
-    deadline = time.monotonic() + 20
-    while ray.available_resources().get("CPU", 0) < before and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert ray.available_resources()["CPU"] == before
 
 
 def test_no_cluster_at_the_address_is_told_at_once() -> None:
