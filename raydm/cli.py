@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +24,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one verb. Returns 0; 2 for bad input, with the reason on stderr; 130 when interrupted."""
     arguments = _parser().parse_args(argv)
     warnings.showwarning = _show_warning
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminate)  # a scheduler's polite end: clean up as for Ctrl-C
     try:
         verb = importlib.import_module(f"raydm.verbs.{arguments.module}")  # torch and ray load only when needed
         verb.run(arguments)
@@ -32,6 +36,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("raydm: interrupted; nothing was written.", file=sys.stderr)
         return _INTERRUPTED
     return 0
+
+
+def _terminate(number: int, frame: object) -> None:
+    raise SystemExit(128 + number)
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:

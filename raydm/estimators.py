@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import fields
 from os import PathLike
 from typing import Any
@@ -14,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
-import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
@@ -27,7 +25,7 @@ from raydm.metrics import metric_for
 from raydm.predictors import BlackBox, Predictor, TablePredictor, make_predictor
 from raydm.predictors.tabular import feature_table
 from raydm.seeding import stream
-from raydm.utility import InProcess, Problem
+from raydm.utility import InProcess, Problem, one_thread
 from raydm.valuation import DVRL, MakeUtility, Settings
 
 _LABEL = "__label__"
@@ -174,7 +172,7 @@ class DataValuator(BaseEstimator):  # type: ignore[misc]
         )
         started = time.perf_counter()
         self.history_: list[dict[str, float]] = []
-        with _one_thread():
+        with one_thread():
             self.dvrl_ = DVRL(prepared.train, self.problem_, self._settings(), self.utility)
             for step in self.dvrl_.steps():
                 self.history_.append(_record(step, time.perf_counter() - started))
@@ -281,17 +279,6 @@ class DataValuator(BaseEstimator):  # type: ignore[misc]
         tags.input_tags.allow_nan = True  # missing values are imputed and told
         tags.target_tags.required = True
         return tags
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Torch on one thread: as on an actor, so that both give the same bits; and fastest for small stacks."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _record(step: Step, seconds: float) -> dict[str, float]:

@@ -59,7 +59,8 @@ def infer_roles(
     Args:
         table: the training set, N rows.
         label: the label column.
-        id: the id column; by default a column named ``id`` in any case, provided that its values are unique.
+        id: the id column; by default a column named ``id`` in any case. (Where it repeats, ``prepare`` says so; where
+            ``features`` are named, it is an id only if its values are unique.)
         features: the feature columns, in order; by default every column but the label and the id.
         kinds: kinds that override the inferred ones, by column.
         name: what to call the table in messages.
@@ -73,7 +74,7 @@ def infer_roles(
     """
     check_column(table, label, what="label", name=name)
     if id is None:
-        id = _default_id(table, label)
+        id = _default_id(table, label, or_none=features is not None)
     else:
         check_column(table, id, what="id", name=name)
         if id == label:
@@ -130,14 +131,13 @@ def is_numeric_type(kind: pa.DataType) -> bool:
     )
 
 
-def _default_id(table: pa.Table, label: str) -> str | None:
-    """The first column named like ``id`` whose values are unique and present."""
+def _default_id(table: pa.Table, label: str, *, or_none: bool) -> str | None:
+    """The first column named like ``id``; with ``or_none``, only if its values are unique and present."""
     for column in table.column_names:
         if column.lower() == "id" and column != label:
             values = table.column(column)
-            plain = is_text_type(values.type) or pa.types.is_integer(values.type)
-            if plain and values.null_count == 0 and pc.count_distinct(values).as_py() == len(values):
-                return cast(str, column)
+            unique = values.null_count == 0 and pc.count_distinct(values).as_py() == len(values)
+            return cast(str, column) if unique or not or_none else None
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from raydm.errors import ParameterError, RaydmError, RaydmWarning, RolloutError
 from raydm.predictors import Seeds, TrainingSets
 from raydm.utility import Problem, checked, failed, score_shard
 
+_LEAST = 1e-4  # Ray counts resources in this unit
 _PATIENCE_S = 60
 _RESTARTS = 10  # an actor that dies more often than this is ill, not unlucky
 
@@ -74,12 +76,12 @@ class RayRollouts:
             ParameterError: a field is out of its range.
             ClusterError: no cluster, or one that can never place the actors.
         """
-        if self.actors < 1:
+        if not (isinstance(self.actors, int) and self.actors >= 1):
             raise ParameterError.of("actors", "RayRollouts", "an integer >= 1", self.actors)
-        if self.cpus_per_actor <= 0:
-            raise ParameterError.of("cpus_per_actor", "RayRollouts", "> 0", self.cpus_per_actor)
-        if self.gpus_per_actor < 0:
-            raise ParameterError.of("gpus_per_actor", "RayRollouts", ">= 0", self.gpus_per_actor)
+        if not (math.isfinite(self.cpus_per_actor) and self.cpus_per_actor >= _LEAST):
+            raise ParameterError.of("cpus_per_actor", "RayRollouts", f"a number >= {_LEAST}", self.cpus_per_actor)
+        if not (self.gpus_per_actor == 0 or (math.isfinite(self.gpus_per_actor) and self.gpus_per_actor >= _LEAST)):
+            raise ParameterError.of("gpus_per_actor", "RayRollouts", f"0 or >= {_LEAST}", self.gpus_per_actor)
         connection = connect(self.address)
         try:
             require(self.actors, {"CPU": self.cpus_per_actor, "GPU": self.gpus_per_actor}, "rollout actors")

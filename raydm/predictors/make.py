@@ -160,9 +160,12 @@ def make_predictor(predictor: Any, **params: Any) -> Predictor:
             named.spec = spec
             return named  # type: ignore[no-any-return]
         module, _, name = predictor.rpartition(".")
-        return _wrapped(getattr(importlib.import_module(module), name)(**params), spec)
+        estimator = getattr(importlib.import_module(module), name)(**params)
     except (TypeError, AttributeError, ModuleNotFoundError) as error:
         raise ParameterError(f"The predictor {predictor!r} cannot be made with {params}: {error}.") from error
+    if not (hasattr(estimator, "fit") and hasattr(estimator, "predict")):
+        raise ParameterError.of("predictor", "DataValuator", _EXPECTED, predictor)
+    return _wrapped(estimator, spec)
 
 
 _EXPECTED = one_of(PREDICTORS) + ", the dotted name of a scikit-learn estimator, or an object with fit and predict"

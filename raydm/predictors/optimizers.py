@@ -14,6 +14,8 @@ from torch import Tensor
 from torch.optim.adam import adam as torch_adam
 from torch.optim.sgd import sgd as torch_sgd
 
+from raydm.errors import ParameterError
+
 Params = list[Tensor]
 
 
@@ -46,6 +48,10 @@ class SGD:
     lr: float
     momentum: float = 0.9
     weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Raises ParameterError where a value is out of its range."""
+        _check(self, lr=self.lr > 0, momentum=0 <= self.momentum < 1, weight_decay=self.weight_decay >= 0)
 
     def init(self, params: Params) -> list[Params]:
         """Momentum from zero."""
@@ -89,6 +95,11 @@ class Adam:
     eps: float = 1e-8
     weight_decay: float = 0.0
 
+    def __post_init__(self) -> None:
+        """Raises ParameterError where a value is out of its range."""
+        inside = all(0 <= beta < 1 for beta in self.betas)
+        _check(self, lr=self.lr > 0, betas=inside, eps=self.eps > 0, weight_decay=self.weight_decay >= 0)
+
     def init(self, params: Params) -> list[Params]:
         """Both moments from zero."""
         return [[torch.zeros_like(p) for p in params] for _ in self.betas]
@@ -124,6 +135,15 @@ class Adam:
             eps=self.eps,
             maximize=False,
         )
+
+
+_RANGES = {"lr": "> 0", "momentum": "in [0, 1)", "betas": "each in [0, 1)", "eps": "> 0", "weight_decay": ">= 0"}
+
+
+def _check(optimizer: object, **holds: bool) -> None:
+    for name, fine in holds.items():
+        if not fine:
+            raise ParameterError.of(name, type(optimizer).__name__, _RANGES[name], getattr(optimizer, name))
 
 
 def _safe_sqrt(v: Tensor) -> Tensor:

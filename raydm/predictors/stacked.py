@@ -92,7 +92,8 @@ class Stacked:
         file = folder / "predictor.safetensors"
         try:
             tensors = load_file(file, device=self._device())
-            params = {k.removeprefix("params."): v for k, v in tensors.items() if k.startswith("params.")}
+            # clone: tensors of the file are not aligned as trained ones are, and products would round differently
+            params = {k.removeprefix("params."): v.clone() for k, v in tensors.items() if k.startswith("params.")}
             module = self.make_module(n_features, task.n_outputs)
             shapes = {k: tuple(p.shape) for k, p in module.named_parameters()}
             if shapes != {k: tuple(p.shape[1:]) for k, p in params.items()}:

@@ -28,7 +28,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
@@ -151,12 +150,7 @@ class Run:
 
     def values(self, examples: Examples) -> npt.NDArray[np.float64]:
         """Data values (N,) in [0, 1] of examples that `raydm.data.encode(run, table, name)` encoded."""
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)  # as when the values were learned: the same bits
-        try:
-            return self.value_function.values(examples)
-        finally:
-            torch.set_num_threads(threads)
+        return self.value_function.values(examples)
 
 
 def load_run(folder: str | PathLike[str], *, predictor: Any = None) -> Run:

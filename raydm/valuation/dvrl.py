@@ -15,14 +15,14 @@ from raydm.baselines import Baseline, FullData, LeaveOneOut, MovingAverage
 from raydm.data.examples import Examples
 from raydm.data.source import UniformBatches
 from raydm.data.task import Task
-from raydm.errors import ParameterError, one_of
+from raydm.errors import ParameterError, RaydmError, one_of
 from raydm.gradients import ScoreFunction
 from raydm.learner import Step, learn
 from raydm.manipulations import Select, agreement, marginal_information
 from raydm.networks import DataValueEstimator
 from raydm.predictors import Fitted, TrainingSets
 from raydm.seeding import stream
-from raydm.utility import InProcess, Problem, Utility
+from raydm.utility import InProcess, Problem, Utility, failed, one_thread
 
 BASELINES = ("leave-one-out", "moving-average", "full-data")
 MakeUtility = Callable[[Problem], Utility]
@@ -108,7 +108,7 @@ class ValueFunction:
 
     def values(self, examples: Examples) -> npt.NDArray[np.float64]:
         """Data values h_phi(x, y) in [0, 1] of any N examples: (N,)."""
-        with torch.no_grad():
+        with torch.no_grad(), one_thread():
             logits = self.manipulation.logits(
                 torch.from_numpy(examples.x), torch.from_numpy(examples.y), self.marginal_information(examples)
             )
@@ -133,7 +133,7 @@ class DVRL:
     ) -> None:
         settings.check()
         self.train, self.problem, self.settings, self.make_utility = train, problem, settings, make_utility
-        validation_model = _fit(problem, problem.valid, np.ones(len(problem.valid)))
+        validation_model = _fit(problem, problem.valid, np.ones(len(problem.valid)), "The model of the validation set")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(stream(problem.seed, "estimator").integers(2**63)))
             estimator = value_estimator(problem.task, train.x.shape[1], settings.hidden)
@@ -187,7 +187,7 @@ class DVRL:
 
     def final_predictor(self, weights: npt.ArrayLike) -> Fitted:
         """The predictor trained once on the training set with the given weights (N,)."""
-        return _fit(self.problem, self.train, np.asarray(weights))
+        return _fit(self.problem, self.train, np.asarray(weights), "The final predictor")
 
 
 def value_estimator(task: Task, n_features: int, hidden: int) -> DataValueEstimator:
@@ -200,8 +200,13 @@ def _sets(examples: Examples, weights: npt.NDArray[Any], task: Task) -> Training
     return TrainingSets(torch.from_numpy(examples.x), torch.from_numpy(examples.y), w, task)
 
 
-def _fit(problem: Problem, examples: Examples, weights: npt.NDArray[Any]) -> Fitted:
-    return problem.predictor.fit(_sets(examples, weights, problem.task), seed=problem.seeds(0, 1))
+def _fit(problem: Problem, examples: Examples, weights: npt.NDArray[Any], what: str) -> Fitted:
+    try:
+        return problem.predictor.fit(_sets(examples, weights, problem.task), seed=problem.seeds(0, 1))
+    except RaydmError:
+        raise
+    except Exception as error:  # whatever a predictor of the user's own, or its arguments, may raise
+        raise failed(what, error) from error
 
 
 def _location_scale(train: Examples, task: Task) -> tuple[float, float]:

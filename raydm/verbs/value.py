@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-import time
 from argparse import Namespace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ def run(arguments: Namespace) -> None:
     _check_flags(arguments)
     valuator = _valuator(arguments)
     inputs = read_inputs(arguments)
-    out = arguments.out or Path("runs") / f"{inputs.name}-value-{time.strftime('%Y%m%d-%H%M%S')}"
+    out = arguments.out or Path("runs") / f"{inputs.name}-value-{datetime.now().strftime('%Y%m%d-%H%M%S-%f')}"
     check_free(out)
     prepared = _prepared(arguments, inputs)
     metric = metric_for(arguments.metric, prepared.labels.task)
@@ -112,13 +112,12 @@ def _utility(arguments: Namespace) -> MakeUtility:
 
 
 def _prepared(arguments: Namespace, inputs: Inputs) -> Prepared:
-    ids = [column for column in inputs.train.column_names if column.lower() == "id" and column != inputs.label]
     return prepare(
         inputs.train,
         inputs.valid,
         inputs.test,
         label=inputs.label,
-        id=arguments.id or (ids[0] if ids and not arguments.features else None),  # if ids repeat, prepare says where
+        id=arguments.id,
         features=arguments.features,
         kinds=dict(arguments.kind),
         task=arguments.task,

@@ -168,7 +168,7 @@ def test_a_parquet_file_with_a_hole(call: Call, files: Files, out: Path) -> None
         ("--threshold nan", ["'threshold'", "[0, 1]"]),
         ("--shard 0", ["'shard'", ">= 1"]),
         ("--actors 0", ["'actors'", ">= 1"]),
-        ("--actors 1 --cpus-per-actor 0", ["'cpus_per_actor'", "> 0"]),
+        ("--actors 1 --cpus-per-actor 0", ["'cpus_per_actor'", ">= 0.0001"]),
         ("--actors 1 --gpus-per-actor -1", ["'gpus_per_actor'", ">= 0"]),
         ("--cpus-per-actor 2", ["add --actors"]),
         ("--gpus-per-actor 1", ["add --actors"]),

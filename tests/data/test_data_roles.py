@@ -63,9 +63,10 @@ def test_choices_override():
     assert roles == Roles("y", "int", {"few": "text", "flag": "numeric"})
 
 
-def test_an_id_that_repeats_is_a_feature():
-    roles = infer_roles(pa.table({"id": [1, 1], "y": [0, 1]}), label="y")
-    assert roles == Roles("y", None, {"id": "numeric"})
+def test_an_id_that_repeats_is_left_to_prepare_unless_the_features_are_named():
+    table = pa.table({"id": [1, 1], "y": [0, 1], "a": [1, 2]})
+    assert infer_roles(table, label="y") == Roles("y", "id", {"a": "numeric"})
+    assert infer_roles(table, label="y", features=["a", "id"]) == Roles("y", None, {"a": "numeric", "id": "numeric"})
 
 
 def test_absent_columns_list_what_there_is_and_the_nearest():
