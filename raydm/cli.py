@@ -98,6 +98,8 @@ def _value(parser: argparse.ArgumentParser) -> None:
     add("--no-anneal", dest="anneal", action="store_false", help="keep it constant, instead of falling along a cosine")
     add("--weight-decay", type=float, default=1.0, help="of h_phi, decoupled (default 1)")
     add("--exploration", type=float, default=1e3, help="weight of the exploration penalty (default 1000)")
+    add("--mean-bounds", type=float, nargs=2, default=(0.3, 0.7), metavar=("LOW", "HIGH"),
+        help="the mean value of a batch that it lets pass (default 0.3 0.7)")  # fmt: skip
     add("--threshold", type=float, default=0.5, metavar="T", help="rows of at least this value are selected "
         "(default 0.5)")  # fmt: skip
     add("--final", choices=("weighted", "kept"), help="train the final predictor on all rows weighted by value, or on "

@@ -54,7 +54,8 @@ class DataValuator(BaseEstimator):  # type: ignore[misc]
         learning_rate: of Adam on h_phi, > 0.
         anneal: whether the learning rate falls to 0 along a cosine.
         weight_decay: of h_phi, decoupled, >= 0.
-        exploration: weight of the penalty that keeps the mean value of a batch inside [0.1, 0.9], >= 0.
+        exploration: weight of the penalty that keeps the mean value of a batch inside `mean_bounds`, >= 0.
+        mean_bounds: (low, high), 0 <= low <= high <= 1.
         threshold: T in [0, 1]; examples of at least this value are selected.
         final: how the final predictor is trained: "weighted" by the values, on the "kept" (selected) examples, or None:
             weighted where the predictor can be.
@@ -89,6 +90,7 @@ class DataValuator(BaseEstimator):  # type: ignore[misc]
         anneal: bool = True,
         weight_decay: float = 1.0,
         exploration: float = 1e3,
+        mean_bounds: tuple[float, float] = (0.3, 0.7),
         threshold: float = 0.5,
         final: str | None = None,
         validation_share: float = 0.2,
@@ -110,6 +112,7 @@ class DataValuator(BaseEstimator):  # type: ignore[misc]
         self.anneal = anneal
         self.weight_decay = weight_decay
         self.exploration = exploration
+        self.mean_bounds = mean_bounds
         self.threshold = threshold
         self.final = final
         self.validation_share = validation_share

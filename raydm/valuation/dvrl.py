@@ -44,6 +44,8 @@ class Settings:
         anneal: whether it falls. The last steps then average the noise of single draws out.
         weight_decay: decoupled (AdamW), >= 0; the paper: 0. It keeps h_phi from learning examples by heart.
         exploration: weight of the exploration penalty, >= 0.
+        mean_bounds: lowest and highest mean of h_phi over a batch that the penalty lets pass, 0 <= low <= high <= 1 (the
+            paper: 0.1, 0.9; closer ones keep h_phi from taking nearly everything before it tells examples apart).
         hidden: width of h_phi's first layers.
     """
 
@@ -56,6 +58,7 @@ class Settings:
     anneal: bool = True
     weight_decay: float = 1.0
     exploration: float = 1e3
+    mean_bounds: tuple[float, float] = (0.3, 0.7)
     hidden: int = 100
 
     def check(self) -> None:
@@ -75,6 +78,8 @@ class Settings:
             value = getattr(self, name)
             if not (_is_number(value) and value >= 0):
                 raise ParameterError.of(name, owner, "a number >= 0", value)
+        if not (len(self.mean_bounds) == 2 and 0 <= self.mean_bounds[0] <= self.mean_bounds[1] <= 1):
+            raise ParameterError.of("mean_bounds", owner, "(low, high) with 0 <= low <= high <= 1", self.mean_bounds)
         if self.rollouts < 2 and (self.baseline == "leave-one-out" or self.reward_scale == "std"):
             raise ParameterError(
                 f"baseline={self.baseline!r} with reward_scale={self.reward_scale!r} compares the rollouts of a step, "
@@ -142,6 +147,7 @@ class DVRL:
             problem.task,
             y_scale=_location_scale(train, problem.task),
             exploration=settings.exploration,
+            bounds=settings.mean_bounds,
         )
         self.value_function = ValueFunction(self.manipulation, validation_model, problem.task)
         self.manipulation.evidence = self.value_function.marginal_information(train)

@@ -92,7 +92,14 @@ def test_annealing_ends_at_a_standstill(digits_small: Any, problem: Problem) -> 
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("steps", 0), ("hidden", 0), ("weight_decay", -1.0), ("exploration", float("inf")), ("baseline", "none")],
+    [
+        ("steps", 0),
+        ("hidden", 0),
+        ("weight_decay", -1.0),
+        ("exploration", float("inf")),
+        ("baseline", "none"),
+        ("mean_bounds", (0.7, 0.3)),
+    ],
 )
 def test_a_setting_out_of_range_is_named(name: str, value: Any) -> None:
     with pytest.raises(ParameterError, match=name):
