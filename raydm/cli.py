@@ -96,7 +96,6 @@ def _value(parser: argparse.ArgumentParser) -> None:
     add("--reward-scale", type=_scale, default="std", metavar="C", help="a number > 0, or std (default)")
     add("--learning-rate", type=float, default=0.01, help="of Adam on h_phi (default 0.01)")
     add("--no-anneal", dest="anneal", action="store_false", help="keep it constant, instead of falling along a cosine")
-    add("--weight-decay", type=float, default=1.0, help="of h_phi, decoupled (default 1)")
     add("--exploration", type=float, default=1e3, help="weight of the exploration penalty (default 1000)")
     add("--mean-bounds", type=float, nargs=2, default=(0.3, 0.7), metavar=("LOW", "HIGH"),
         help="the mean value of a batch that it lets pass (default 0.3 0.7)")  # fmt: skip

@@ -53,7 +53,6 @@ class DataValuator(BaseEstimator):  # type: ignore[misc]
         reward_scale: C > 0, or "std".
         learning_rate: of Adam on h_phi, > 0.
         anneal: whether the learning rate falls to 0 along a cosine.
-        weight_decay: of h_phi, decoupled, >= 0.
         exploration: weight of the penalty that keeps the mean value of a batch inside `mean_bounds`, >= 0.
         mean_bounds: (low, high), 0 <= low <= high <= 1.
         threshold: T in [0, 1]; examples of at least this value are selected.
@@ -88,7 +87,6 @@ class DataValuator(BaseEstimator):  # type: ignore[misc]
         reward_scale: float | str = "std",
         learning_rate: float = 0.01,
         anneal: bool = True,
-        weight_decay: float = 1.0,
         exploration: float = 1e3,
         mean_bounds: tuple[float, float] = (0.3, 0.7),
         threshold: float = 0.5,
@@ -110,7 +108,6 @@ class DataValuator(BaseEstimator):  # type: ignore[misc]
         self.reward_scale = reward_scale
         self.learning_rate = learning_rate
         self.anneal = anneal
-        self.weight_decay = weight_decay
         self.exploration = exploration
         self.mean_bounds = mean_bounds
         self.threshold = threshold

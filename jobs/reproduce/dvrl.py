@@ -22,7 +22,7 @@ from typing import Any
 from raydm.cli import main as raydm
 
 PAPER = ["--baseline", "moving-average", "--rollouts", "1", "--outer-batch", "1000", "--steps", "2000",
-         "--reward-scale", "1", "--weight-decay", "0", "--no-anneal", "--mean-bounds", "0.1", "0.9"]  # fmt: skip
+         "--reward-scale", "1", "--no-anneal", "--mean-bounds", "0.1", "0.9"]  # fmt: skip
 
 
 def one_seed(name: str, seed: int, noise: float, more: list[str]) -> dict[str, Any]:

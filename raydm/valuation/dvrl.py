@@ -42,10 +42,9 @@ class Settings:
         reward_scale: C > 0, or "std" (see `raydm.gradients.ScoreFunction`).
         learning_rate: of Adam on phi, > 0; it falls to 0 along a cosine where `anneal` is set (not so in the paper).
         anneal: whether it falls. The last steps then average the noise of single draws out.
-        weight_decay: decoupled (AdamW), >= 0; the paper: 0. It keeps h_phi from learning examples by heart.
         exploration: weight of the exploration penalty, >= 0.
-        mean_bounds: lowest and highest mean of h_phi over a batch that the penalty lets pass, 0 <= low <= high <= 1 (the
-            paper: 0.1, 0.9; closer ones keep h_phi from taking nearly everything before it tells examples apart).
+        mean_bounds: lowest and highest mean of h_phi over a batch that the penalty lets pass, in [0, 1] (the released
+            code: 0.1, 0.9; closer ones keep h_phi from taking nearly everything before it tells examples apart).
         hidden: width of h_phi's first layers.
     """
 
@@ -56,7 +55,6 @@ class Settings:
     reward_scale: float | str = "std"
     learning_rate: float = 0.01
     anneal: bool = True
-    weight_decay: float = 1.0
     exploration: float = 1e3
     mean_bounds: tuple[float, float] = (0.3, 0.7)
     hidden: int = 100
@@ -74,10 +72,8 @@ class Settings:
             raise ParameterError.of("reward_scale", owner, "a number > 0 or 'std'", self.reward_scale)
         if not (_is_number(self.learning_rate) and self.learning_rate > 0):
             raise ParameterError.of("learning_rate", owner, "a number > 0", self.learning_rate)
-        for name in ("exploration", "weight_decay"):
-            value = getattr(self, name)
-            if not (_is_number(value) and value >= 0):
-                raise ParameterError.of(name, owner, "a number >= 0", value)
+        if not (_is_number(self.exploration) and self.exploration >= 0):
+            raise ParameterError.of("exploration", owner, "a number >= 0", self.exploration)
         if not (len(self.mean_bounds) == 2 and 0 <= self.mean_bounds[0] <= self.mean_bounds[1] <= 1):
             raise ParameterError.of("mean_bounds", owner, "(low, high) with 0 <= low <= high <= 1", self.mean_bounds)
         if self.rollouts < 2 and (self.baseline == "leave-one-out" or self.reward_scale == "std"):
@@ -155,9 +151,7 @@ class DVRL:
     def steps(self) -> Iterator[Step]:
         """Yields each step as it is done."""
         utility, chosen = self.make_utility(self.problem), self.settings
-        optimizer = torch.optim.AdamW(
-            self.manipulation.parameters(), lr=chosen.learning_rate, weight_decay=chosen.weight_decay
-        )
+        optimizer = torch.optim.Adam(self.manipulation.parameters(), lr=chosen.learning_rate)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, chosen.steps)
         try:
             for step in learn(

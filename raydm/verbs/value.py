@@ -81,7 +81,7 @@ def run(arguments: Namespace) -> None:
 def _valuator(arguments: Namespace) -> DataValuator:
     same = (
         *("predictor", "metric", "steps", "outer_batch", "rollouts", "baseline", "reward_scale", "learning_rate"),
-        *("anneal", "weight_decay", "exploration", "mean_bounds", "threshold", "final", "task", "shard"),
+        *("anneal", "exploration", "mean_bounds", "threshold", "final", "task", "shard"),
     )
     valuator = DataValuator(
         **{name: getattr(arguments, name) for name in same},
