@@ -99,6 +99,8 @@ def _value(parser: argparse.ArgumentParser) -> None:
     add("--exploration", type=float, default=1e3, help="weight of the exploration penalty (default 1000)")
     add("--mean-bounds", type=float, nargs=2, default=(0.3, 0.7), metavar=("LOW", "HIGH"),
         help="the mean value of a batch that it lets pass (default 0.3 0.7)")  # fmt: skip
+    add("--fresh-restart", dest="shared_restart", action="store_false",
+        help="inner trainings start from weights of their own, not all from the same")  # fmt: skip
     add("--threshold", type=float, default=0.5, metavar="T", help="rows of at least this value are selected "
         "(default 0.5)")  # fmt: skip
     add("--final", choices=("weighted", "kept"), help="train the final predictor on all rows weighted by value, or on "

@@ -25,8 +25,8 @@ from raydm.metrics import metric_for
 from raydm.predictors import BlackBox, Predictor, TablePredictor, make_predictor
 from raydm.predictors.tabular import feature_table
 from raydm.seeding import stream
-from raydm.utility import InProcess, Problem, one_thread
-from raydm.valuation import DVRL, MakeUtility, Settings
+from raydm.utility import InProcess, Problem
+from raydm.valuation import DVRL, MakeUtility, Settings, is_number
 
 _LABEL = "__label__"
 _LINEAR = {"logistic": "classification", "linear": "regression"}
@@ -80,15 +80,15 @@ class DataValuator(BaseEstimator):  # type: ignore[misc]
         predictor_params: Mapping[str, Any] | None = None,
         task: TaskKind | None = None,
         metric: str | None = None,
-        steps: int = 400,
-        outer_batch: int = 64,
-        rollouts: int = 32,
-        baseline: str = "leave-one-out",
-        reward_scale: float | str = "std",
-        learning_rate: float = 0.01,
-        anneal: bool = True,
-        exploration: float = 1e3,
-        mean_bounds: tuple[float, float] = (0.3, 0.7),
+        steps: int = Settings.steps,
+        outer_batch: int = Settings.outer_batch,
+        rollouts: int = Settings.rollouts,
+        baseline: str = Settings.baseline,
+        reward_scale: float | str = Settings.reward_scale,
+        learning_rate: float = Settings.learning_rate,
+        anneal: bool = Settings.anneal,
+        exploration: float = Settings.exploration,
+        mean_bounds: tuple[float, float] = Settings.mean_bounds,
         threshold: float = 0.5,
         final: str | None = None,
         validation_share: float = 0.2,
@@ -147,6 +147,8 @@ class DataValuator(BaseEstimator):  # type: ignore[misc]
         self.check()
         label = y if isinstance(y, str) else _LABEL
         table = self._table(X, y, reset=True)
+        if X_valid is None and y_valid is not None:
+            raise ParameterError("y_valid was given without X_valid. Pass both, or neither.")
         if X_valid is not None:
             valid = self._table(X_valid, y if isinstance(y, str) else y_valid, reset=False)
             yield from self.iterate(prepare(table, valid, None, label=label, task=self.task, names=_NAMES))
@@ -172,24 +174,22 @@ class DataValuator(BaseEstimator):  # type: ignore[misc]
         )
         started = time.perf_counter()
         self.history_: list[dict[str, float]] = []
-        with one_thread():
-            self.dvrl_ = DVRL(prepared.train, self.problem_, self._settings(), self.utility)
-            for step in self.dvrl_.steps():
-                self.history_.append(_record(step, time.perf_counter() - started))
-                yield step
-            self.seconds_ = time.perf_counter() - started
-            self.prepared_ = prepared
-            self.inputs_ = self.dvrl_.inputs()
-            self._conclude(prepared.train)
-            weights = self.values_ if self._final(predictor, task) == "weighted" else self.selected_
-            if not weights.any():
-                warnings.warn(
-                    f"No example reaches the threshold {self.threshold}, so the final predictor was trained on none. "
-                    "Lower the threshold, or use final='weighted'.",
-                    RaydmWarning,
-                    stacklevel=2,
-                )
-            fitted = self.dvrl_.final_predictor(weights)
+        self.dvrl_ = DVRL(prepared.train, self.problem_, self._settings(), self.utility)
+        for step in self.dvrl_.steps():
+            self.history_.append(_record(step, time.perf_counter() - started))
+            yield step
+        self.seconds_ = time.perf_counter() - started
+        self.prepared_ = prepared
+        self._conclude(prepared.train)
+        weights = self.values_ if self._final(predictor, task) == "weighted" else self.selected_
+        if not weights.any():
+            warnings.warn(
+                f"No example reaches the threshold {self.threshold}, so the final predictor was trained on none. "
+                "Lower the threshold, or use final='weighted'.",
+                RaydmWarning,
+                stacklevel=2,
+            )
+        fitted = self.dvrl_.final_predictor(weights)
         self.predictor_ = TablePredictor(fitted, prepared.encoder, prepared.labels)
 
     def value(self, X: Any, y: Any = None) -> npt.NDArray[np.float64]:
@@ -201,6 +201,7 @@ class DataValuator(BaseEstimator):  # type: ignore[misc]
     def _conclude(self, examples: Examples) -> None:
         self.values_ = self.dvrl_.value_function.values(examples)
         self.selected_ = self.values_ >= self.threshold
+        self.inputs_ = self.dvrl_.inputs(examples)
 
     def _settings(self) -> Settings:
         return Settings(**{f.name: getattr(self, f.name) for f in fields(Settings) if f.name != "hidden"})
@@ -209,13 +210,13 @@ class DataValuator(BaseEstimator):  # type: ignore[misc]
         """Raises ParameterError where an argument is out of its range; `fit` does this first."""
         owner = type(self).__name__
         self._settings().check()
-        if not 0 <= self.threshold <= 1:
+        if not (is_number(self.threshold) and 0 <= self.threshold <= 1):
             raise ParameterError.of("threshold", owner, "a number in [0, 1]", self.threshold)
-        if not 0 < self.validation_share < 1:
+        if not (is_number(self.validation_share) and 0 < self.validation_share < 1):
             raise ParameterError.of("validation_share", owner, "a number in (0, 1)", self.validation_share)
         if self.final not in (None, "weighted", "kept"):
             raise ParameterError.of("final", owner, "one of 'weighted', 'kept', None", self.final)
-        if self.shard < 1:
+        if not (isinstance(self.shard, (int, np.integer)) and self.shard >= 1):
             raise ParameterError.of("shard", owner, "an integer >= 1", self.shard)
         if not (isinstance(self.random_state, (int, np.integer)) and self.random_state >= 0):
             raise ParameterError.of("random_state", owner, "an integer >= 0", self.random_state)
@@ -258,14 +259,14 @@ class DataValuator(BaseEstimator):  # type: ignore[misc]
         return table.append_column(_LABEL, [pa.array(column) if isinstance(column, np.ndarray) else column])
 
     def _hold_out(self, table: pa.Table, label: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Rows to train on and rows to validate on, drawn by the seed; a label's first row always trains."""
+        """Rows to train on and rows to validate on, drawn by the seed; rows whose label came before go first."""
         labels = table[label].to_pandas()
         n = len(labels)
         if n < 2:
             raise DataError(f"X has n_samples = {n}; holding a validation set out needs 2. Pass X_valid and y_valid.")
         order = stream(self.random_state, "hold out").permutation(n)
-        may_leave = order[labels.iloc[order].duplicated().to_numpy()] if labels.nunique() < n else order
-        held = np.sort(may_leave[: max(1, round(self.validation_share * n))])
+        again = labels.iloc[order].duplicated().to_numpy()
+        held = np.sort(np.concatenate([order[again], order[~again]])[: max(1, round(self.validation_share * n))])
         warnings.warn(
             f"No trusted validation set was given: {len(held)} of the {n} training rows were held out as one, so "
             "values are only as right as these rows' labels. Pass X_valid and y_valid.",

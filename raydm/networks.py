@@ -38,7 +38,7 @@ class DataValueEstimator(nn.Module):
         combined: int = 10,
     ) -> None:
         super().__init__()
-        self.n_features = n_features
+        self.n_features, self.hidden = n_features, hidden
         widths = [n_features + n_outputs, *[hidden] * layers, combined]
         self.body = nn.Sequential(*_relu_layers(widths))
         self.head = nn.Sequential(*_relu_layers([combined + n_evidence, combined]), nn.Linear(combined, 1))

@@ -82,7 +82,8 @@ def score_shard(problem: Problem, sets: TrainingSets, seeds: Seeds) -> np.ndarra
     """Trains a shard of r rollouts and scores each on D^v: (r,) float64. Runs in whichever process has the shard."""
     # Fresh copies are aligned alike everywhere; matrix products may round differently where the alignment differs.
     sets = TrainingSets(sets.x.clone(), sets.y.clone(), sets.w.clone(), sets.task)
-    predictions = problem.predictor.fit_predict(sets, torch.from_numpy(problem.valid.x).clone(), seed=seeds)
+    with one_thread():
+        predictions = problem.predictor.fit_predict(sets, torch.from_numpy(problem.valid.x).clone(), seed=seeds)
     y = torch.from_numpy(problem.valid.y).to(predictions.device)
     u: np.ndarray = problem.metric.utility(predictions.detach(), y).cpu().numpy()
     return u

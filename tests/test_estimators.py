@@ -122,6 +122,20 @@ def test_without_a_validation_set_rows_are_held_out_and_still_valued(wine: Any) 
         learned = DataValuator(**SMALL).fit(x, y)
     assert learned.values_.shape == (120,)
     assert len(learned.prepared_.train) == 96
+    assert all(len(ranking) == 120 for ranking in learned.inputs_.values())
+
+
+def test_targets_with_a_tie_are_held_out_like_others() -> None:
+    x = np.random.default_rng(0).normal(size=(50, 2))
+    y = np.append(x[:49, 0], x[0, 0])  # one tie
+    with pytest.warns(RaydmWarning, match="10 of the 50 training rows were held out"):
+        DataValuator(**SMALL).fit(x, y)
+
+
+def test_y_valid_without_x_valid_is_refused(wine: Any) -> None:
+    x, y, _, yv = wine
+    with pytest.raises(ParameterError, match="y_valid was given without X_valid"):
+        DataValuator(**SMALL).fit(x, y, y_valid=yv)
 
 
 def test_string_labels_and_regression() -> None:
@@ -171,6 +185,9 @@ def test_nothing_selected_is_told(wine: Any) -> None:
         ("final", "all"),
         ("validation_share", 1.0),
         ("shard", 0),
+        ("shard", 1.5),
+        ("threshold", "a"),
+        ("validation_share", None),
         ("random_state", -1),
         ("metric", "rmse"),
         ("predictor", "perceptron"),

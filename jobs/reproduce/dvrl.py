@@ -28,13 +28,13 @@ PAPER = ["--baseline", "moving-average", "--rollouts", "1", "--outer-batch", "10
 def one_seed(name: str, seed: int, noise: float, more: list[str]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
-        printed = io.StringIO()
-        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(io.StringIO()):
+        printed, said = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(said):
             status = raydm(
                 ["value", name, "--noise", str(noise), "--seed", str(seed), "--quiet", "--out", str(out), *more]
             )
         if status != 0:
-            raise SystemExit(f"raydm value failed on seed {seed}; run it by hand to see why")
+            raise SystemExit(f"raydm value failed on seed {seed}:\n{said.getvalue()}")
         line = json.loads(printed.getvalue())
         evidence = json.loads((out / "evidence.json").read_text())
     discovery, removal = evidence["discovery"], evidence["removal"]
@@ -54,7 +54,9 @@ def one_seed(name: str, seed: int, noise: float, more: list[str]) -> dict[str, A
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("name")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--noise", type=float, default=0.2)

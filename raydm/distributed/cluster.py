@@ -9,6 +9,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from raydm.errors import ClusterError
@@ -118,4 +119,6 @@ def _total(nodes: list[dict[str, float]]) -> dict[str, float]:
 
 def _autoscales() -> bool:
     """Whether an autoscaler could add nodes; then Ray's own waiting is right."""
-    return bool(ray._private.state.state.get_max_resources_from_cluster_config())
+    with suppress(Exception):  # no public API tells; a Ray client cannot ask
+        return bool(ray._private.state.state.get_max_resources_from_cluster_config())
+    return False

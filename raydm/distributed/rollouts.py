@@ -27,7 +27,9 @@ class RolloutActor:
     """Trains shards. It keeps no state at all: every call brings what it needs, so any call can be tried again."""
 
     def __init__(self) -> None:
-        torch.set_num_threads(1)  # small stacks are fastest so, and the bits are those of a run in one process
+        torch.set_num_threads(1)  # small stacks are fastest so
+        if not ray.get_runtime_context().get_accelerator_ids().get("GPU"):
+            os.environ["CUDA_VISIBLE_DEVICES"] = ""  # Ray hides no GPU from an actor that asked for none
 
     def process(self) -> int:
         """The actor's process id; answers once the actor is placed."""

@@ -72,21 +72,22 @@ class Select:
         return ((y - location) / scale).unsqueeze(-1)
 
 
-def marginal_information(y: Tensor, predictions: Tensor, task: Task) -> Tensor:
+def marginal_information(y: Tensor, predictions: Tensor, task: Task, *, least: float = 0.0) -> Tensor:
     """The gap between a label and what a validation-trained model says of it (DVRL, section 3.3).
 
     Args:
         y: (N,) class indices or targets.
         predictions: (N, C) class probabilities or (N, 1) targets, of a model fitted once on D^v.
         task: which of the two.
+        least: for regression, what |y| counts as at least, > 0 where y may be 0.
 
     Returns:
         (N, C) float32: |onehot y - p(x)| for classes; (N, 1): |y - y_hat| / |y| for regression. The released code
-        divides by y; here by |y|, and by no less than a hundredth of the targets' mean size, since y may be 0.
+        divides by y; here by |y|, and by no less than `least`, since y may be 0.
     """
     if task.kind == "classification":
         return (functional.one_hot(y, task.n_outputs) - predictions).abs().float()
-    size = y.abs().clamp_min(0.01 * y.abs().mean().clamp_min(1e-12))
+    size = y.abs().clamp_min(least)
     return ((y - predictions.squeeze(-1)).abs() / size).unsqueeze(-1).float()
 
 

@@ -1,7 +1,7 @@
 """Predictors f_theta behind one protocol: a stack of trainings at a time."""
 
 from raydm.predictors.blackbox import BlackBox
-from raydm.predictors.make import PREDICTORS, load_fitted, make_predictor
+from raydm.predictors.make import PREDICTORS, make_predictor
 from raydm.predictors.optimizers import SGD, Adam
 from raydm.predictors.protocol import Fitted, Predictor, Seeds, TrainingSets
 from raydm.predictors.stacked import Stacked
@@ -18,6 +18,5 @@ __all__ = [
     "Stacked",
     "TablePredictor",
     "TrainingSets",
-    "load_fitted",
     "make_predictor",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import warnings
 import zipfile
@@ -24,14 +25,6 @@ Array = npt.NDArray[Any]
 
 _SEED_RANGE = 2**31  # estimators take 32-bit seeds
 _ONE_COLUMN = np.zeros(1, dtype=np.int64)
-_TRUSTED = (
-    "sklearn.",
-    "lightgbm.basic.Booster",
-    "lightgbm.sklearn.",
-    "xgboost.core.Booster",
-    "xgboost.sklearn.",
-    "collections.OrderedDict",
-)
 
 
 class BlackBox:
@@ -71,7 +64,7 @@ class BlackBox:
 
     def fit(self, sets: TrainingSets, *, seed: Seeds) -> FittedList:
         """Trains the R estimators; seed is (R,)."""
-        if sets.y_is_shared and sets.y.ndim > 1:
+        if sets.task.kind == "classification" and sets.y.is_floating_point():
             raise ParameterError("BlackBox needs class indices as y. Got class probabilities; use a Stacked predictor.")
         x, y, w = (t.detach().cpu().numpy() for t in (sets.x, sets.y, sets.w))
         fitted = [
@@ -85,6 +78,30 @@ class BlackBox:
     def fit_predict(self, sets: TrainingSets, x: Tensor, *, seed: Seeds) -> Tensor:
         """Trains and predicts rows x (M, D): (R, M, C)."""
         return self.fit(sets, seed=seed).predict(x)
+
+    def load(self, folder: Path, task: Task, n_features: int) -> FittedList:
+        """Reads what `FittedList.save` wrote.
+
+        Raises:
+            RunError: it is torn, or holds a type that is not an estimator of scikit-learn, LightGBM or XGBoost, nor of
+                the class that this BlackBox was made with.
+        """
+        import skops.io
+
+        file = folder / "predictor.skops"
+        own = {f"{type(t).__module__}.{type(t).__qualname__}" for t in self.templates.values()}
+        try:
+            types = skops.io.get_untrusted_types(file=file)
+            foreign = [t for t in types if t not in own and not _is_known_class(t)]
+            if foreign:
+                raise RunError(f"{file}: holds types that raydm does not trust: {', '.join(foreign)}. Retrain it.")
+            state = skops.io.load(file, trusted=types)
+            classes = [np.asarray(c, dtype=np.int64) for c in state["classes"]]
+            return FittedList(state["estimators"], classes, task)
+        except RunError:
+            raise
+        except (OSError, KeyError, ValueError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+            raise RunError(f"{file}: cannot be read ({error}). Run `raydm value` again.") from error
 
     def _template(self, task: Task) -> Any:
         template = self.templates[task.kind]
@@ -107,18 +124,21 @@ class BlackBox:
         return self._estimator(task, seed, x[present], codes, w[present]), classes
 
     def _estimator(self, task: Task, seed: int, x: Array, y: Array, w: Array) -> Any:
-        estimator = clone(self._template(task))
+        estimator = clone(self._template(task), safe=False)  # also of objects that only have fit and predict
         fixed = {"random_state": seed % _SEED_RANGE, "n_jobs": 1}
-        names = {k: k.rpartition("__")[2] for k in estimator.get_params()}  # also those inside a pipeline
-        estimator.set_params(**{k: fixed[name] for k, name in names.items() if name in fixed})
+        if hasattr(estimator, "get_params"):
+            names = {k: k.rpartition("__")[2] for k in estimator.get_params()}  # also those inside a pipeline
+            estimator.set_params(**{k: fixed[name] for k, name in names.items() if name in fixed})
         if np.all(w == 1):
-            return estimator.fit(x, y)
+            estimator.fit(x, y)
+            return estimator
         if not self.takes_weights(task):
             raise ParameterError(
                 f"{type(estimator).__name__} takes no sample_weight, so it cannot be trained with fractional weights. "
                 'Use final="kept", or another predictor.'
             )
-        return estimator.fit(x, y, sample_weight=w)
+        estimator.fit(x, y, sample_weight=w)
+        return estimator
 
 
 @dataclass(frozen=True)
@@ -158,24 +178,19 @@ class FittedList:
         state = {"estimators": self.estimators, "classes": [c.tolist() for c in self.classes]}
         skops.io.dump(state, folder / "predictor.skops")
 
-    @classmethod
-    def load(cls, folder: Path, task: Task) -> FittedList:
-        """Reads what `save` wrote.
 
-        Raises:
-            RunError: the file holds a type that is not from scikit-learn, LightGBM or XGBoost, or it is torn.
-        """
-        import skops.io
+def _is_known_class(name: str) -> bool:
+    """Whether a dotted name is that of a class that a package we know defines there; looked up, never called.
 
-        file = folder / "predictor.skops"
-        try:
-            types = skops.io.get_untrusted_types(file=file)
-            foreign = [t for t in types if not t.startswith(_TRUSTED)]
-            if foreign:
-                raise RunError(f"{file}: holds types that raydm does not trust: {', '.join(foreign)}. Retrain it.")
-            state = skops.io.load(file, trusted=types)
-        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-            if isinstance(error, RunError):
-                raise
-            raise RunError(f"{file}: cannot be read ({error}). Run `raydm value` again.") from error
-        return cls(state["estimators"], [np.asarray(c, dtype=np.int64) for c in state["classes"]], task)
+    A name alone proves nothing: `sklearn.utils._testing.check_output` is the function that runs commands.
+    """
+    module, _, attribute = name.rpartition(".")
+    if name == "collections.OrderedDict":
+        return True
+    if not module.startswith(("sklearn.", "lightgbm.", "xgboost.")) or "test" in module:
+        return False
+    try:
+        found = getattr(importlib.import_module(module), attribute, None)
+    except ImportError:
+        return False
+    return isinstance(found, type) and found.__module__ == module

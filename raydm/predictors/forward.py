@@ -22,7 +22,8 @@ def stacked_forward(module: nn.Module) -> Forward:
 
 def _vmapped(module: nn.Module) -> Forward:
     def one(params: dict[str, Tensor], x: Tensor) -> Tensor:
-        out: Tensor = functional_call(module, params, (x,))
+        # tie_weights would swap a layer that stands twice in the module twice, and restore it wrongly
+        out: Tensor = functional_call(module, params, (x,), tie_weights=False)
         return out
 
     shared, own = vmap(one, in_dims=(0, None)), vmap(one)
@@ -40,7 +41,9 @@ def _fully_connected(module: nn.Module) -> list[tuple[str, nn.Module]] | None:
         return [("", module)]
     if type(module) is not nn.Sequential:
         return None
-    layers = [(f"{name}.", layer) for name, layer in module.named_children()]
+    layers = [(f"{name}.", layer) for name, layer in module._modules.items() if layer is not None]
+    if len({id(m) for _, m in layers if type(m) is nn.Linear}) < sum(type(m) is nn.Linear for _, m in layers):
+        return None  # one layer used twice has one set of parameters
     plain = all((type(m) is nn.Linear and m.bias is not None) or type(m) is nn.ReLU for _, m in layers)
     return layers if plain and type(layers[0][1]) is nn.Linear else None
 

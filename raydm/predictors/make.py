@@ -1,23 +1,21 @@
-"""Predictors by name, and saved ones read back."""
+"""Predictors by name."""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-from sklearn.base import is_classifier, is_regressor
+from sklearn.base import BaseEstimator, is_classifier, is_regressor
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.naive_bayes import GaussianNB
 
 from raydm import networks
-from raydm.data.task import Task
 from raydm.errors import MissingPackageError, ParameterError, one_of
-from raydm.predictors.blackbox import BlackBox, FittedList
+from raydm.predictors.blackbox import BlackBox
 from raydm.predictors.optimizers import SGD, Adam
-from raydm.predictors.protocol import Fitted, Predictor
+from raydm.predictors.protocol import Predictor
 from raydm.predictors.stacked import Stacked
 
 # Adam divides a gradient by its own size. With torch's 1e-8, one that is 0 up to rounding (of the bias at the first
@@ -26,7 +24,7 @@ _EPS = 1e-5
 
 
 def logistic(
-    *, lr: float = 1.0, momentum: float = 0.9, epochs: int = 20, weight_decay: float = 0.0, device: str = "auto"
+    *, lr: float = 0.2, momentum: float = 0.9, epochs: int = 20, weight_decay: float = 0.0, device: str = "auto"
 ) -> Stacked:
     """Multinomial logistic regression from zero: full-batch gradient descent with momentum."""
     return Stacked(
@@ -144,6 +142,8 @@ def make_predictor(predictor: Any, **params: Any) -> Predictor:
         ParameterError: an unknown name, or arguments that it does not take.
         MissingPackageError: its package is not installed.
     """
+    if not isinstance(predictor, str) and params:
+        raise ParameterError(f"predictor_params are for a predictor named by a string. Got {params} beside an object.")
     if hasattr(predictor, "fit_predict") and hasattr(predictor, "differentiable"):
         made: Predictor = predictor
         return made
@@ -160,34 +160,23 @@ def make_predictor(predictor: Any, **params: Any) -> Predictor:
             named.spec = spec
             return named  # type: ignore[no-any-return]
         module, _, name = predictor.rpartition(".")
-        estimator = getattr(importlib.import_module(module), name)(**params)
+        found = getattr(importlib.import_module(module), name)
+        # Looked at before it is called: the name may come from a run's config.json, and calls nothing but an estimator
+        if not (isinstance(found, type) and issubclass(found, BaseEstimator) and hasattr(found, "predict")):
+            raise ParameterError.of("predictor", "DataValuator", _EXPECTED, predictor)
+        return _wrapped(found(**params), spec)
     except (TypeError, AttributeError, ModuleNotFoundError) as error:
         raise ParameterError(f"The predictor {predictor!r} cannot be made with {params}: {error}.") from error
-    if not (hasattr(estimator, "fit") and hasattr(estimator, "predict")):
-        raise ParameterError.of("predictor", "DataValuator", _EXPECTED, predictor)
-    return _wrapped(estimator, spec)
 
 
 _EXPECTED = one_of(PREDICTORS) + ", the dotted name of a scikit-learn estimator, or an object with fit and predict"
 
 
 def _wrapped(estimator: Any, spec: dict[str, Any] | None) -> BlackBox:
+    if not isinstance(estimator, BaseEstimator):  # it does not say what it is for: taken at its word
+        return BlackBox(estimator, estimator, spec=spec)
     return BlackBox(
         estimator if not is_regressor(estimator) else None,
         estimator if not is_classifier(estimator) else None,
         spec=spec,
     )
-
-
-def load_fitted(folder: Path, predictor: Predictor, task: Task, n_features: int) -> Fitted:
-    """Reads a trained predictor that `Fitted.save` wrote into a folder.
-
-    Args:
-        folder: where it was saved.
-        predictor: made from the same config.
-        task: what it predicts.
-        n_features: D.
-    """
-    if isinstance(predictor, Stacked):
-        return predictor.load(folder, task, n_features)
-    return FittedList.load(folder, task)

@@ -65,7 +65,7 @@ class Fitted(Protocol):
         ...
 
     def save(self, folder: Path) -> None:
-        """Writes what `raydm.predictors.load_fitted` reads, without pickle, into an existing folder."""
+        """Writes what `Predictor.load` reads, without pickle, into an existing folder."""
         ...
 
 
@@ -84,6 +84,14 @@ class Predictor(Protocol):
 
     def fit_predict(self, sets: TrainingSets, x: Tensor, *, seed: Seeds) -> Tensor:
         """Trains and predicts rows x (M, D): (R, M, C)."""
+        ...
+
+    def load(self, folder: Path, task: Task, n_features: int) -> Fitted:
+        """Reads what `Fitted.save` wrote into a folder, for a task and D features.
+
+        Raises:
+            RunError: it is missing or torn, or of another kind.
+        """
         ...
 
     def config(self) -> dict[str, Any]:

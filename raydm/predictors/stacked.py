@@ -39,7 +39,6 @@ class Stacked:
         batch_size: examples a step; None for all (a gradient step on the whole set).
         device: "auto" is the GPU where torch sees one, else the CPU.
         memory: bytes that a chunk of the stack may take; R is cut into chunks that fit.
-        spec: how `raydm.predictors.make_predictor` rebuilds it; None for a module of the user's own.
     """
 
     differentiable = True
@@ -53,14 +52,14 @@ class Stacked:
         batch_size: int | None = None,
         device: str = "auto",
         memory: int = 2**30,
-        spec: dict[str, Any] | None = None,
     ) -> None:
         if epochs < 1:
             raise ParameterError.of("epochs", "Stacked", "an integer >= 1", epochs)
         if batch_size is not None and batch_size < 1:
             raise ParameterError.of("batch_size", "Stacked", "None or an integer >= 1", batch_size)
         self.make_module, self.optimizer = make_module, optimizer
-        self.epochs, self.batch_size, self.device, self.memory, self.spec = epochs, batch_size, device, memory, spec
+        self.epochs, self.batch_size, self.device, self.memory = epochs, batch_size, device, memory
+        self.spec: dict[str, Any] | None = None  # set by make_predictor, which rebuilds named ones from it
 
     def config(self) -> dict[str, Any]:
         """Its name and arguments; {"name": "custom"} for a module of the user's own."""
@@ -77,7 +76,8 @@ class Stacked:
         ]
         params = {name: torch.cat([p[name] for p, _, _ in trained]) for name in trained[0][0]}
         location, scale = torch.cat([t[1] for t in trained]), torch.cat([t[2] for t in trained])
-        return FittedStack(module, params, location, scale, sets.task, chunk)
+        rows = max(1, self.memory // (8 * chunk * _activations(module, sets.x)))
+        return FittedStack(module, params, location, scale, sets.task, chunk, rows)
 
     def fit_predict(self, sets: TrainingSets, x: Tensor, *, seed: Seeds) -> Tensor:
         """Trains and predicts rows x (M, D): (R, M, C)."""
@@ -98,7 +98,11 @@ class Stacked:
             shapes = {k: tuple(p.shape) for k, p in module.named_parameters()}
             if shapes != {k: tuple(p.shape[1:]) for k, p in params.items()}:
                 raise RunError(f"{file}: holds another architecture than the run's config names. Expected {shapes}.")
-            return FittedStack(module, params, tensors["location"], tensors["scale"], task, len(tensors["location"]))
+            x = torch.zeros(1, n_features, device=self._device())
+            module = module.to(x.device)
+            n = len(tensors["location"])
+            rows = max(1, self.memory // (8 * n * _activations(module, x)))
+            return FittedStack(module, params, tensors["location"], tensors["scale"], task, n, rows)
         except (OSError, KeyError, SafetensorError) as error:
             raise RunError(f"{file}: cannot be read ({error}). Run `raydm value` again.") from error
 
@@ -108,7 +112,7 @@ class Stacked:
     def initial_module(self, sets: TrainingSets, seed: int) -> nn.Module:
         """The module with the initial weights that a rollout of this seed starts from."""
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)  # torch.manual_seed would also reset the GPU's, for good
             module = self.make_module(sets.x.shape[-1], sets.task.n_outputs)
         _refuse(module)
         return module.to(sets.x.dtype)
@@ -175,6 +179,7 @@ class FittedStack:
         scale: (R,) their standard deviation (1 for classification).
         task: what is predicted.
         chunk: how many rollouts predict at once.
+        rows: how many rows these predict at once.
     """
 
     module: nn.Module
@@ -183,6 +188,7 @@ class FittedStack:
     scale: Tensor
     task: Task
     chunk: int
+    rows: int
 
     def predict(self, x: Tensor) -> Tensor:
         """For rows x (M, D): class probabilities (R, M, C), or targets (R, M, 1)."""
@@ -190,7 +196,7 @@ class FittedStack:
         forward = stacked_forward(self.module)
         starts = range(0, len(self.location), self.chunk)
         chunks = [{k: v[a : a + self.chunk] for k, v in self.params.items()} for a in starts]
-        out = torch.cat([forward(params, x) for params in chunks])
+        out = torch.cat([torch.cat([forward(p, part) for part in torch.split(x, self.rows)], -1) for p in chunks])
         if self.task.kind == "classification":
             return out.softmax(1).transpose(1, 2)
         return (out * self.scale[:, None, None] + self.location[:, None, None]).transpose(1, 2)
@@ -203,6 +209,9 @@ class FittedStack:
 
 
 def _refuse(module: nn.Module) -> None:
+    for name, parameter in module.named_parameters():
+        if not parameter.requires_grad:
+            raise ParameterError(f"Stacked trains every parameter, and {name!r} is frozen. Take it out of the module.")
     for name, part in module.named_modules():
         if isinstance(part, nn.modules.batchnorm._BatchNorm):
             raise ParameterError(
@@ -214,6 +223,17 @@ def _refuse(module: nn.Module) -> None:
                 f"Stacked cannot train {type(part).__name__} ({name!r}): its draws are not tied to a rollout's seed. "
                 "Set p=0, or use weight_decay."
             )
+    owners: dict[int, set[int]] = {}
+    for _, part in module.named_modules():
+        for parameter in part.parameters(recurse=False):
+            owners.setdefault(id(parameter), set()).add(id(part))
+    if any(len(parts) > 1 for parts in owners.values()):
+        raise ParameterError("Stacked cannot train a parameter that two layers share. Use one layer twice instead.")
+    for name, _ in module.named_buffers():
+        raise ParameterError(
+            f"Stacked cannot train a module with the buffer {name!r}: it stacks, seeds and saves parameters only. "
+            "Compute it in forward, or transform the features before."
+        )
 
 
 def _activations(module: nn.Module, x: Tensor) -> int:

@@ -15,7 +15,7 @@ import torch
 from raydm.data.examples import Examples
 from raydm.metrics import discovery_auc, discovery_recall
 from raydm.predictors import TrainingSets
-from raydm.utility import Problem
+from raydm.utility import Problem, one_thread
 
 INSPECTED = tuple(round(0.05 * i, 2) for i in range(21))
 REMOVED = tuple(round(0.05 * i, 2) for i in range(11))
@@ -71,7 +71,8 @@ def removal(rankings: Rankings, problem: Problem, train: Examples, judge: Exampl
     w = torch.from_numpy(np.concatenate([np.stack(k) for k in keep.values()]))
     sets = TrainingSets(torch.from_numpy(train.x), torch.from_numpy(train.y), w, problem.task)
     seeds = np.repeat(problem.seeds(0, 1), len(w))
-    predictions = problem.predictor.fit_predict(sets, torch.from_numpy(judge.x), seed=seeds).detach()
+    with one_thread():
+        predictions = problem.predictor.fit_predict(sets, torch.from_numpy(judge.x), seed=seeds).detach()
     scores = problem.metric(predictions, torch.from_numpy(judge.y).to(predictions.device)).tolist()
     rows = [scores[i : i + len(REMOVED)] for i in range(0, len(scores), len(REMOVED))]
     ends: dict[str, dict[str, list[float]]] = {"lowest": {}, "highest": {}}

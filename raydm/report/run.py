@@ -36,7 +36,7 @@ from raydm.data.examples import Examples
 from raydm.data.task import Task
 from raydm.errors import MissingPackageError, RunError
 from raydm.manipulations import Select
-from raydm.predictors import Fitted, TablePredictor, load_fitted, make_predictor
+from raydm.predictors import Fitted, TablePredictor, make_predictor
 from raydm.report.plots import plot_discovery, plot_removal
 from raydm.valuation import ValueFunction, value_estimator
 
@@ -80,7 +80,6 @@ def write_run(
     value_function: ValueFunction,
     predictor: TablePredictor,
     roles: Roles,
-    hidden: int,
     title: str,
 ) -> None:
     """Fills an empty folder, such as `raydm.report.atomic.new_folder` gives."""
@@ -90,8 +89,9 @@ def write_run(
     state = {
         "format": FORMAT,
         "task": {"kind": task.kind, "n_outputs": task.n_outputs},
-        "estimator": {"n_features": estimator.n_features, "hidden": hidden},
+        "estimator": {"n_features": estimator.n_features, "hidden": estimator.hidden},
         "y_scale": list(value_function.manipulation.y_scale),
+        "least": value_function.least,
         "roles": roles.to_dict(),
         "labels": labels.to_dict(),
         "packages": versions(),
@@ -196,7 +196,8 @@ def _read(folder: Path, config: dict[str, Any], predictor: Any) -> Run:
         predictor = make_predictor(name, **spec)
 
     def fitted(name: str) -> Fitted:
-        return load_fitted(folder / name, predictor, task, n_features)
+        loaded: Fitted = predictor.load(folder / name, task, n_features)
+        return loaded
 
     location, scale = config["y_scale"]
     manipulation = Select(estimator, task, y_scale=(location, scale))
@@ -206,7 +207,7 @@ def _read(folder: Path, config: dict[str, Any], predictor: Any) -> Run:
         encoder,
         labels,
         Roles.from_dict(config["roles"]),
-        ValueFunction(manipulation, fitted("validation_model"), task),
+        ValueFunction(manipulation, fitted("validation_model"), task, float(config["least"])),
         TablePredictor(fitted("predictor"), encoder, labels),
         float(config["threshold"]),
     )

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-import cloudpickle
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -16,7 +15,7 @@ from torch import Tensor
 
 from raydm.data.task import Task
 from raydm.errors import ParameterError
-from raydm.predictors import Predictor, TrainingSets, load_fitted, make_predictor
+from raydm.predictors import Predictor, TrainingSets, make_predictor
 
 Array = npt.NDArray[Any]
 
@@ -180,12 +179,14 @@ class PredictorContract:
         config = json.loads(json.dumps(predictor.config()))
         name = config.pop("name")
         rebuilt = self.make(task) if name == "custom" else make_predictor(name, **config)
-        loaded = load_fitted(tmp_path, rebuilt, task, self.n_features)
+        loaded = rebuilt.load(tmp_path, task, self.n_features)
         assert torch.equal(loaded.predict(sets.x), fitted.predict(sets.x))
 
     def test_pickled_it_gives_the_same_bits(self, task: Task) -> None:
         """As it travels to another process."""
         sets, predictor = self._sets(task), self.make(task)
+        import cloudpickle  # of the test extra
+
         copy = cloudpickle.loads(cloudpickle.dumps(predictor))
         first = predictor.fit_predict(sets, sets.x, seed=_DISTINCT)
         assert torch.equal(copy.fit_predict(sets, sets.x, seed=_DISTINCT), first)

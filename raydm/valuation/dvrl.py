@@ -68,11 +68,11 @@ class Settings:
                 raise ParameterError.of(name, owner, "an integer >= 1", value)
         if self.baseline not in BASELINES:
             raise ParameterError.of("baseline", owner, one_of(BASELINES), self.baseline)
-        if self.reward_scale != "std" and not (_is_number(self.reward_scale) and float(self.reward_scale) > 0):
+        if self.reward_scale != "std" and not (is_number(self.reward_scale) and float(self.reward_scale) > 0):
             raise ParameterError.of("reward_scale", owner, "a number > 0 or 'std'", self.reward_scale)
-        if not (_is_number(self.learning_rate) and self.learning_rate > 0):
+        if not (is_number(self.learning_rate) and self.learning_rate > 0):
             raise ParameterError.of("learning_rate", owner, "a number > 0", self.learning_rate)
-        if not (_is_number(self.exploration) and self.exploration >= 0):
+        if not (is_number(self.exploration) and self.exploration >= 0):
             raise ParameterError.of("exploration", owner, "a number >= 0", self.exploration)
         if not (len(self.mean_bounds) == 2 and 0 <= self.mean_bounds[0] <= self.mean_bounds[1] <= 1):
             raise ParameterError.of("mean_bounds", owner, "(low, high) with 0 <= low <= high <= 1", self.mean_bounds)
@@ -84,7 +84,8 @@ class Settings:
             )
 
 
-def _is_number(value: object) -> bool:
+def is_number(value: object) -> bool:
+    """Whether it is a finite real number."""
     return isinstance(value, (int, float, np.integer, np.floating)) and bool(np.isfinite(value))
 
 
@@ -96,16 +97,19 @@ class ValueFunction:
         manipulation: holds h_phi.
         validation_model: trained once on D^v; gives the marginal information.
         task: what the labels are.
+        least: see `raydm.manipulations.marginal_information`; a hundredth of the training targets' mean size.
     """
 
     manipulation: Select
     validation_model: Fitted
     task: Task
+    least: float
 
     def marginal_information(self, examples: Examples) -> Tensor:
         """The gap to the model that was trained once on D^v: (N, C) or (N, 1)."""
-        predictions = self.validation_model.predict(torch.from_numpy(examples.x))[0].detach().cpu()
-        return marginal_information(torch.from_numpy(examples.y), predictions, self.task)
+        with one_thread():
+            predictions = self.validation_model.predict(torch.from_numpy(examples.x))[0].detach().cpu()
+        return marginal_information(torch.from_numpy(examples.y), predictions, self.task, least=self.least)
 
     def values(self, examples: Examples) -> npt.NDArray[np.float64]:
         """Data values h_phi(x, y) in [0, 1] of any N examples: (N,)."""
@@ -136,7 +140,7 @@ class DVRL:
         self.train, self.problem, self.settings, self.make_utility = train, problem, settings, make_utility
         validation_model = _fit(problem, problem.valid, np.ones(len(problem.valid)), "The model of the validation set")
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(stream(problem.seed, "estimator").integers(2**63)))
+            torch.default_generator.manual_seed(int(stream(problem.seed, "estimator").integers(2**63)))
             estimator = value_estimator(problem.task, train.x.shape[1], settings.hidden)
         self.manipulation = Select(
             estimator,
@@ -145,7 +149,8 @@ class DVRL:
             exploration=settings.exploration,
             bounds=settings.mean_bounds,
         )
-        self.value_function = ValueFunction(self.manipulation, validation_model, problem.task)
+        least = 0.01 * float(np.abs(train.y).mean()) or 1.0
+        self.value_function = ValueFunction(self.manipulation, validation_model, problem.task, least)
         self.manipulation.evidence = self.value_function.marginal_information(train)
 
     def steps(self) -> Iterator[Step]:
@@ -153,21 +158,26 @@ class DVRL:
         utility, chosen = self.make_utility(self.problem), self.settings
         optimizer = torch.optim.Adam(self.manipulation.parameters(), lr=chosen.learning_rate)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, chosen.steps)
+        steps = learn(
+            UniformBatches(self.train, batch_size=chosen.outer_batch, steps=chosen.steps, seed=self.problem.seed),
+            self.manipulation,
+            ScoreFunction(self._baseline(utility), chosen.reward_scale),
+            utility,
+            optimizer,
+            rollouts=chosen.rollouts,
+            seed=self.problem.seed,
+        )
         try:
-            for step in learn(
-                UniformBatches(self.train, batch_size=chosen.outer_batch, steps=chosen.steps, seed=self.problem.seed),
-                self.manipulation,
-                ScoreFunction(self._baseline(utility), chosen.reward_scale),
-                utility,
-                optimizer,
-                rollouts=chosen.rollouts,
-                seed=self.problem.seed,
-            ):
+            while step := self._next(steps):
                 if chosen.anneal:
                     schedule.step()
                 yield step
         finally:
             utility.close()
+
+    def _next(self, steps: Iterator[Step]) -> Step | None:
+        with one_thread():  # not around the yield: between steps the threads are the consumer's
+            return next(steps, None)
 
     def _baseline(self, utility: Utility) -> Baseline:
         if self.settings.baseline == "moving-average":
@@ -177,11 +187,12 @@ class DVRL:
         everything = _sets(self.train, np.ones(len(self.train)), self.problem.task)
         return FullData(float(utility(everything, step=self.settings.steps)))  # a step number that no rollout has
 
-    def inputs(self) -> dict[str, npt.NDArray[np.float64]]:
-        """The trivial rankings (N,), higher is better: random, and the marginal information alone."""
-        alone = agreement(torch.from_numpy(self.train.y), self.manipulation.evidence, self.problem.task)
+    def inputs(self, examples: Examples) -> dict[str, npt.NDArray[np.float64]]:
+        """The trivial rankings (N,) of N examples, higher is better: random, and the marginal information alone."""
+        evidence = self.value_function.marginal_information(examples)
+        alone = agreement(torch.from_numpy(examples.y), evidence, self.problem.task)
         return {
-            "random": stream(self.problem.seed, "random ranking").random(len(self.train)),
+            "random": stream(self.problem.seed, "random ranking").random(len(examples)),
             "marginal_information": alone.double().numpy(),
         }
 
@@ -202,7 +213,8 @@ def _sets(examples: Examples, weights: npt.NDArray[Any], task: Task) -> Training
 
 def _fit(problem: Problem, examples: Examples, weights: npt.NDArray[Any], what: str) -> Fitted:
     try:
-        return problem.predictor.fit(_sets(examples, weights, problem.task), seed=problem.seeds(0, 1))
+        with one_thread():
+            return problem.predictor.fit(_sets(examples, weights, problem.task), seed=problem.seeds(0, 1))
     except RaydmError:
         raise
     except Exception as error:  # whatever a predictor of the user's own, or its arguments, may raise

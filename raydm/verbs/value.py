@@ -54,7 +54,6 @@ def run(arguments: Namespace) -> None:
             value_function=valuator.dvrl_.value_function,
             predictor=valuator.predictor_,
             roles=prepared.roles,
-            hidden=valuator.dvrl_.settings.hidden,
             title=_title(arguments, inputs, prepared),
         )
     _say(sentence)
@@ -81,7 +80,7 @@ def run(arguments: Namespace) -> None:
 def _valuator(arguments: Namespace) -> DataValuator:
     same = (
         *("predictor", "metric", "steps", "outer_batch", "rollouts", "baseline", "reward_scale", "learning_rate"),
-        *("anneal", "exploration", "mean_bounds", "threshold", "final", "task", "shard"),
+        *("anneal", "exploration", "mean_bounds", "threshold", "final", "task", "shard", "shared_restart"),
     )
     valuator = DataValuator(
         **{name: getattr(arguments, name) for name in same},

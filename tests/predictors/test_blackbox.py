@@ -17,7 +17,8 @@ from sklearn.tree import DecisionTreeClassifier
 
 from raydm.data.task import Task
 from raydm.errors import ParameterError, RunError
-from raydm.predictors import BlackBox, TrainingSets, load_fitted, make_predictor
+from raydm.predictors import BlackBox, TrainingSets, make_predictor
+from raydm.predictors.blackbox import _is_known_class
 
 CLASSES, TARGETS = Task("classification", 3), Task("regression", 1)
 N = 60
@@ -183,13 +184,13 @@ def test_the_template_itself_is_never_fitted():
 def test_foreign_types_in_a_saved_file_are_refused(tmp_path):
     skops.io.dump({"estimators": [Spy()], "classes": [[0, 1]]}, tmp_path / "predictor.skops")
     with pytest.raises(RunError, match=r"predictor\.skops: holds types that raydm does not trust: .*Spy"):
-        load_fitted(tmp_path, BlackBox(), CLASSES, 4)
+        BlackBox().load(tmp_path, CLASSES, 4)
 
 
 def test_missing_and_torn_files_are_run_errors(tmp_path):
     predictor = BlackBox(LGBMClassifier(**LIGHTGBM))
     with pytest.raises(RunError, match=r"predictor\.skops: cannot be read"):
-        load_fitted(tmp_path, predictor, CLASSES, 4)
+        predictor.load(tmp_path, CLASSES, 4)
     sets = sets_of(CLASSES, np.ones((1, N)))
     predictor.fit(sets, seed=np.array([0])).save(tmp_path)
     file = tmp_path / "predictor.skops"
@@ -197,4 +198,33 @@ def test_missing_and_torn_files_are_run_errors(tmp_path):
     for torn in (whole[: len(whole) // 2], b"", b"not a zip archive"):
         file.write_bytes(torn)
         with pytest.raises(RunError, match=r"predictor\.skops: cannot be read"):
-            load_fitted(tmp_path, predictor, CLASSES, 4)
+            predictor.load(tmp_path, CLASSES, 4)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["sklearn.utils._testing.check_output", "sklearn.utils.os.system", "sklearn.linear_model.Nothing", "os.system"],
+)
+def test_a_name_that_is_no_class_of_a_known_package_is_not_trusted(name):
+    assert not _is_known_class(name)
+
+
+def test_classes_of_known_packages_are_trusted():
+    assert _is_known_class("sklearn.tree._tree.Tree")
+    assert _is_known_class("lightgbm.basic.Booster")
+
+
+class Plain:
+    """Nothing but fit and predict."""
+
+    def fit(self, x, y):
+        self.most = np.bincount(y).argmax()
+
+    def predict(self, x):
+        return np.full(len(x), self.most)
+
+
+def test_an_object_with_fit_and_predict_is_enough():
+    p = make_predictor(Plain()).fit_predict(sets_of(CLASSES, np.ones((2, N))), torch.zeros(3, 4), seed=np.array([0, 0]))
+    assert p.shape == (2, 3, CLASSES.n_outputs)
+    assert (p.max(-1).values == 1).all()

@@ -80,3 +80,16 @@ def test_linear_comes_within_a_tenth_of_least_squares_on_correlated_features():
     p = make_predictor("linear", device="cpu").fit_predict(sets, sets.x, seed=np.zeros(1, int))[0, :, 0].numpy()
     left_by_least_squares = ((LinearRegression().fit(x, y).predict(x) - y) ** 2).mean()
     assert ((p - y) ** 2).mean() < 1.1 * left_by_least_squares
+
+
+def test_a_dotted_name_is_looked_at_before_it_is_called(tmp_path):
+    """A run's config.json may name anything; what is no estimator class must not run."""
+    mark = tmp_path / "ran"
+    with pytest.raises(ParameterError, match="dotted name of a scikit-learn estimator"):
+        make_predictor("sklearn.utils._testing.check_output", args=f"touch {mark}", shell=True)
+    assert not mark.exists()
+
+
+def test_arguments_beside_an_object_are_refused():
+    with pytest.raises(ParameterError, match="named by a string"):
+        make_predictor(make_predictor("mlp"), epochs=3)

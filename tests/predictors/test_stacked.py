@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -14,6 +15,7 @@ from raydm import networks
 from raydm.data.task import Task
 from raydm.errors import ParameterError, RunError
 from raydm.predictors import SGD, Adam, Stacked, TrainingSets
+from raydm.predictors.forward import stacked_forward
 from raydm.seeding import stream
 
 CLASSES, TARGETS = Task("classification", 3), Task("regression", 1)
@@ -274,3 +276,44 @@ def test_missing_and_torn_files_are_run_errors(tmp_path):
     file.write_bytes(file.read_bytes()[:-20])
     with pytest.raises(RunError, match=r"predictor\.safetensors: cannot be read"):
         stacked.load(tmp_path, CLASSES, D)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_module_that_reuses_a_layer_is_computed_as_torch_does(shared):
+    torch.manual_seed(0)
+    activation, inner = nn.ReLU(), nn.Linear(6, 6)
+    modules = [
+        nn.Sequential(nn.Linear(4, 6), activation, nn.Linear(6, 6), activation, nn.Linear(6, 3)),
+        nn.Sequential(nn.Linear(4, 6), nn.ReLU(), inner, nn.ReLU(), inner, nn.Linear(6, 3)),
+    ]
+    x = torch.randn(5, 4) if shared else torch.randn(2, 5, 4)
+    for module in modules:
+        params = {k: torch.stack([p, p]) for k, p in module.named_parameters()}
+        got = stacked_forward(module)(params, x)
+        expected = module(x).expand(2, 5, 3).transpose(1, 2)
+        torch.testing.assert_close(got, expected)
+
+
+def test_frozen_parameters_and_buffers_are_refused():
+    frozen = nn.Linear(4, 3)
+    frozen.weight.requires_grad_(False)
+    with_buffer = nn.Linear(4, 3)
+    with_buffer.register_buffer("shift", torch.zeros(3))
+    x, y = torch.randn(8, 4), torch.arange(8) % 3
+    sets = TrainingSets(x, y, torch.ones(1, 8), Task("classification", 3))
+    tied = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 3))
+    tied[1].weight = tied[0].weight
+    for module, message in (
+        (frozen, "'weight' is frozen"),
+        (with_buffer, "buffer 'shift'"),
+        (tied, "two layers share"),
+    ):
+        with pytest.raises(ParameterError, match=message):
+            Stacked(lambda d, c, m=module: m, optimizer=SGD(0.1), epochs=1).fit(sets, seed=np.array([0]))
+
+
+def test_rows_predicted_in_parts_are_the_same():
+    x, y = torch.randn(50, 4), torch.arange(50) % 3
+    sets = TrainingSets(x, y, torch.ones(2, 50), Task("classification", 3))
+    fitted = Stacked(nn.Linear, optimizer=SGD(0.1), epochs=2, device="cpu").fit(sets, seed=np.array([0, 1]))
+    torch.testing.assert_close(replace(fitted, rows=7).predict(x), fitted.predict(x))

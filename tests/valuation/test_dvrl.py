@@ -57,7 +57,7 @@ def test_new_examples_are_valued_as_training_examples_are(digits_small: Any, pro
 def test_a_label_that_the_validation_model_doubts_ranks_low(digits_small: Any, problem: Problem) -> None:
     train = digits_small[0]
     wrong = replace(train, y=np.where(np.arange(len(train)) < 10, (train.y + 1) % 3, train.y))
-    ranking = DVRL(wrong, problem, QUICK).inputs()["marginal_information"]
+    ranking = DVRL(wrong, problem, QUICK).inputs(wrong)["marginal_information"]
     assert set(np.argsort(ranking)[:10]) == set(range(10))  # these digits are easy: every flip is found
 
 
@@ -95,7 +95,6 @@ def test_annealing_ends_at_a_standstill(digits_small: Any, problem: Problem) -> 
     [
         ("steps", 0),
         ("hidden", 0),
-        ("weight_decay", -1.0),
         ("exploration", float("inf")),
         ("baseline", "none"),
         ("mean_bounds", (0.7, 0.3)),
@@ -110,3 +109,25 @@ def test_one_rollout_needs_a_baseline_that_looks_back() -> None:
     with pytest.raises(ParameterError, match="'rollouts' parameter must be >= 2"):
         Settings(rollouts=1).check()
     Settings(rollouts=1, baseline="moving-average", reward_scale=1.0).check()
+
+
+def test_between_steps_the_threads_are_the_consumer_s(digits_small: Any, problem: Problem) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        first, second = DVRL(digits_small[0], problem, QUICK).steps(), DVRL(digits_small[0], problem, QUICK).steps()
+        for _ in zip(first, second, strict=True):
+            assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_target_s_value_does_not_depend_on_its_neighbours_in_the_call() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(40, 3)).astype(np.float32)
+    y = np.where(np.arange(40) % 4 == 0, 0, x[:, 0]).astype(np.float32)  # some targets are 0
+    examples = Examples(x, y, np.arange(40))
+    targets = Problem(make_predictor("linear"), examples, Task("regression", 1), METRICS["rmse"], seed=0)
+    function = DVRL(examples, targets, QUICK).value_function
+    alone = np.concatenate([function.values(examples.take([i])) for i in range(8)])
+    np.testing.assert_allclose(alone, function.values(examples)[:8], rtol=1e-5)
