@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -17,7 +18,7 @@ from raydm.testing.predictors import problem
 _ROLLOUTS = 5
 
 
-class ManipulationContract:
+class ManipulationContract(ABC):
     """Subclass it in a test module, and say how yours is made.
 
     Example::
@@ -32,9 +33,9 @@ class ManipulationContract:
 
     tasks: ClassVar[Sequence[Task]] = (Task("classification", 3), Task("regression", 1))
 
+    @abstractmethod
     def make(self, task: Task, examples: Examples) -> Manipulation:
         """A new manipulation of these training examples; what is random in it must be seeded."""
-        raise NotImplementedError
 
     def pytest_generate_tests(self, metafunc: Any) -> None:
         """Runs each check for each task."""

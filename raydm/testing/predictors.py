@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -34,7 +35,7 @@ def problem(task: Task, n: int, d: int, dtype: type = np.float32) -> tuple[Array
     return x, (3 + scores[:, 0] + 0.1 * rng.normal(size=n)).astype(dtype)
 
 
-class PredictorContract:
+class PredictorContract(ABC):
     """Subclass it in a test module, and say how yours is made. Keep its training short: it is trained some 40 times.
 
     Example::
@@ -55,9 +56,9 @@ class PredictorContract:
     takes_weights: bool = True
     weight_tolerance: float = 1e-6
 
+    @abstractmethod
     def make(self, task: Task) -> Predictor:
         """A new predictor for the task."""
-        raise NotImplementedError
 
     def pytest_generate_tests(self, metafunc: Any) -> None:
         """Runs each check for each task."""
