@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import os
 import signal
 import sys
 import threading
@@ -18,6 +19,7 @@ from raydm.errors import RaydmError, RaydmWarning
 
 _BAD_INPUT = 2  # argparse's own exit status
 _INTERRUPTED = 130
+_BROKEN_PIPE = 141
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,9 +31,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         verb = importlib.import_module(f"raydm.verbs.{arguments.module}")  # torch and ray load only when needed
         verb.run(arguments)
+        sys.stdout.flush()  # here, where a reader that is gone can still be told apart
     except RaydmError as error:
         print(f"raydm: {error}", file=sys.stderr)
         return _BAD_INPUT
+    except BrokenPipeError:  # who read our output stopped reading, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _BROKEN_PIPE
     except KeyboardInterrupt:
         print("raydm: interrupted; nothing was written.", file=sys.stderr)
         return _INTERRUPTED

@@ -56,7 +56,8 @@ def test_bad_input_ends_with_code_2(files: Files) -> None:
     assert os.listdir() == []
 
 
-def test_the_interrupt_key_leaves_nothing(files: Files) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_run_leaves_nothing(files: Files, number: int, code: int) -> None:
     words = ("value", files.train, "--valid", files.valid, "--steps", "1000000", "--rollouts", "4")
     with subprocess.Popen([*RAYDM, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stderr
@@ -65,12 +66,12 @@ def test_the_interrupt_key_leaves_nothing(files: Files) -> None:
         while b"utility=" not in told and time.monotonic() < until and process.poll() is None:
             told += process.stderr.read() or b""
             time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         os.set_blocking(process.stderr.fileno(), True)
         printed, rest = process.communicate(timeout=60)
     told += rest
-    assert process.returncode == 130, told
-    assert b"raydm: interrupted; nothing was written." in told
+    assert process.returncode == code, told
+    assert (b"raydm: interrupted; nothing was written." in told) == (number == signal.SIGINT)
     assert b"Traceback" not in told
     assert printed == b""
     assert os.listdir() == []
@@ -96,3 +97,10 @@ def test_actors_give_the_bits_of_a_local_run(files: Files) -> None:
         done = run(*words, *flags, "--out", name)
         assert done.returncode == 0, done.stderr
     assert pq.read_table("local/values.parquet").equals(pq.read_table("actors/values.parquet"))
+
+
+def test_a_reader_that_stops_reading_gets_no_traceback() -> None:
+    with subprocess.Popen([*RAYDM, "data", "list"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()  # before anything was written
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
