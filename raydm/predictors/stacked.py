@@ -38,7 +38,8 @@ class Stacked:
         epochs: passes over the training set, >= 1.
         batch_size: examples a step; None for all (a gradient step on the whole set).
         device: "auto" is the GPU where torch sees one, else the CPU.
-        memory: bytes that a chunk of the stack may take; R is cut into chunks that fit.
+        memory: bytes that a chunk of the stack may take; R is cut into chunks that fit. None is 32 MiB on a CPU, where
+            a chunk that stays in the cache is faster, and 4 GiB on a GPU.
     """
 
     differentiable = True
@@ -51,7 +52,7 @@ class Stacked:
         epochs: int,
         batch_size: int | None = None,
         device: str = "auto",
-        memory: int = 2**30,
+        memory: int | None = None,
     ) -> None:
         if epochs < 1:
             raise ParameterError.of("epochs", "Stacked", "an integer >= 1", epochs)
@@ -76,7 +77,7 @@ class Stacked:
         ]
         params = {name: torch.cat([p[name] for p, _, _ in trained]) for name in trained[0][0]}
         location, scale = torch.cat([t[1] for t in trained]), torch.cat([t[2] for t in trained])
-        rows = max(1, self.memory // (8 * chunk * _activations(module, sets.x)))
+        rows = max(1, self._memory() // (8 * chunk * _activations(module, sets.x)))
         return FittedStack(module, params, location, scale, sets.task, chunk, rows)
 
     def fit_predict(self, sets: TrainingSets, x: Tensor, *, seed: Seeds) -> Tensor:
@@ -101,13 +102,18 @@ class Stacked:
             x = torch.zeros(1, n_features, device=self._device())
             module = module.to(x.device)
             n = len(tensors["location"])
-            rows = max(1, self.memory // (8 * n * _activations(module, x)))
+            rows = max(1, self._memory() // (8 * n * _activations(module, x)))
             return FittedStack(module, params, tensors["location"], tensors["scale"], task, n, rows)
         except (OSError, KeyError, SafetensorError) as error:
             raise RunError(f"{file}: cannot be read ({error}). Run `raydm value` again.") from error
 
     def _device(self) -> str:
         return ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
+
+    def _memory(self) -> int:
+        if self.memory is not None:
+            return self.memory
+        return 2**25 if torch.device(self._device()).type == "cpu" else 2**32
 
     def initial_module(self, sets: TrainingSets, seed: int) -> nn.Module:
         """The module with the initial weights that a rollout of this seed starts from."""
@@ -124,7 +130,7 @@ class Stacked:
         floats = 10 * sum(p.numel() for p in module.parameters()) + 4 * batch * _activations(module, sets.x)
         if not sets.x_is_shared:
             floats += sets.x[0].numel()
-        return max(1, self.memory // (floats * sets.x.element_size()))
+        return max(1, self._memory() // (floats * sets.x.element_size()))
 
     def _train(self, module: nn.Module, sets: TrainingSets, seed: Seeds) -> tuple[dict[str, Tensor], Tensor, Tensor]:
         keep_graph = any(t.requires_grad for t in (sets.x, sets.y, sets.w))
