@@ -59,18 +59,31 @@ def main() -> None:
     )
     parser.add_argument("name")
     parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument(
+        "--first-seed", type=int, default=0, help="defaults were chosen on seeds 0 to 9; judge on others"
+    )
     parser.add_argument("--noise", type=float, default=0.2)
     parser.add_argument("--paper", action="store_true")
     arguments, more = parser.parse_known_args()
     rows = []
-    for seed in range(arguments.seeds):
+    for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
         rows.append(one_seed(arguments.name, seed, arguments.noise, (PAPER if arguments.paper else []) + more))
         print(json.dumps({k: round(v, 4) for k, v in rows[-1].items()}), flush=True)
     columns = {k: [row[k] for row in rows] for k in rows[0] if k != "seed"}
     summary = {
         k: {"mean": round(mean(v), 4), "min": round(min(v), 4), "max": round(max(v), 4)} for k, v in columns.items()
     }
-    print(json.dumps({"set": arguments.name, "seeds": arguments.seeds, "noise": arguments.noise, **summary}))
+    print(
+        json.dumps(
+            {
+                "set": arguments.name,
+                "first_seed": arguments.first_seed,
+                "seeds": arguments.seeds,
+                "noise": arguments.noise,
+                **summary,
+            }
+        )
+    )
 
 
 if __name__ == "__main__":
