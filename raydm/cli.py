@@ -20,6 +20,7 @@ from raydm.errors import RaydmError, RaydmWarning
 _BAD_INPUT = 2  # argparse's own exit status
 _INTERRUPTED = 130
 _BROKEN_PIPE = 141
+_EVIDENCE = ("validation", "out-of-fold", "forest", "extra-trees", "neighbors")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -58,7 +59,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="raydm", description="Learns what to do with every training example.")
     parser.add_argument("--version", action="version", version=f"raydm {__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-    _value(verbs.add_parser("value", help="value every training example (DVRL)", description=_VALUE))
+    _value(verbs.add_parser("value", help="value every training example", description=_VALUE))
+    _compare(verbs.add_parser("compare", help="value it by several methods, side by side", description=_COMPARE))
     _score(verbs.add_parser("score", help="value new rows with a learned h_phi", description=_SCORE))
     data = verbs.add_parser("data", help="the data sets that are known by name").add_subparsers(
         metavar="ACTION", required=True
@@ -71,11 +73,39 @@ def _parser() -> argparse.ArgumentParser:
 
 _VALUE = """Learns a value for every training row against a small trusted validation set, trains a better predictor,
 and writes both with evidence into a run directory. Prints one JSON line on stdout."""
+_COMPARE = """Values a training set by several methods, on the same rows and flips, and prints a table on stderr:
+discovery ROC AUC, F1 of the lower of two clusters of values, recall when as many rows are inspected as are flipped,
+removal gain, seconds. Each of DVRL's inputs has a row of its own. Prints one JSON line on stdout."""
 _SCORE = """Values new labelled rows with the h_phi that `raydm value` learned. Writes a Parquet file with id, value,
 rank and selected. Prints one JSON line on stdout."""
 
 
 def _value(parser: argparse.ArgumentParser) -> None:
+    _sets(parser)
+    add = parser.add_argument
+    add("--out", type=Path, metavar="DIR", help="run directory (default: runs/NAME-value-TIME)")
+    add("--method", default="dvrl", help="dvrl (default), loo, shapley, banzhaf, knn-shapley, influence, data-oob")
+    add("--method-args", type=_json_object, default={}, metavar="JSON", help="settings of a method other than dvrl, "
+        "such as '{\"permutations\": 100}' for shapley")  # fmt: skip
+    _learning(parser)
+    _place(parser)
+    parser.set_defaults(module="value")
+
+
+def _compare(parser: argparse.ArgumentParser) -> None:
+    _sets(parser)
+    add = parser.add_argument
+    add("--methods", nargs="+", default=["dvrl", "knn-shapley", "data-oob"], metavar="METHOD",
+        help="of dvrl, loo, shapley, banzhaf, knn-shapley, influence, data-oob (default: dvrl knn-shapley data-oob)"
+    )  # fmt: skip
+    add("--method-args", type=_json_object, default={}, metavar="JSON", help="settings by method, such as "
+        "'{\"shapley\": {\"permutations\": 100}}'")  # fmt: skip
+    _learning(parser)
+    _place(parser)
+    parser.set_defaults(module="compare")
+
+
+def _sets(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("train", nargs="+", metavar="TRAIN|NAME", help="Parquet, CSV, TSV, Arrow files or globs; or a named set")
     add("--valid", nargs="+", metavar="V", help="the trusted validation files (a named set splits itself)")
@@ -84,34 +114,51 @@ def _value(parser: argparse.ArgumentParser) -> None:
     add("--noise", type=float, default=0.0, metavar="P", help="share of labels to flip once, for evaluation: [0, 1)")
     add("--sizes", type=int, nargs=2, metavar=("N", "M"), help="training and validation rows of a named set")
     add("--seed", type=int, default=0, help="of split, noise and learning (default 0)")
-    add("--out", type=Path, metavar="DIR", help="run directory (default: runs/NAME-value-TIME)")
     add("--quiet", action="store_true", help="no progress bar")
 
-    learning = parser.add_argument_group("learning")
+
+def _learning(parser: argparse.ArgumentParser) -> None:
+    learning = parser.add_argument_group("predictor and utility")
     add = learning.add_argument
     add("--predictor", default="auto", help="logistic (default for classes), linear (default for targets), mlp, cnn, "
-        "lightgbm, xgboost, naive-bayes, random-forest, or a scikit-learn class by its dotted name")  # fmt: skip
+        "lightgbm, xgboost, naive-bayes, random-forest, neighbors, or a scikit-learn class by its dotted name"
+    )  # fmt: skip
     add("--predictor-args", type=_json_object, default={}, metavar="JSON", help="arguments of the predictor, such as "
         "'{\"hidden\": [100]}' for mlp")  # fmt: skip
-    add("--metric", help="accuracy (default), auc, log-likelihood for classes; rmse (default), mae, rmspe, r2 for "
-        "targets")  # fmt: skip
-    add("--steps", type=int, default=400, help="outer iterations (default 400)")
+    add("--metric", help="accuracy (default), auc, expected-accuracy, log-likelihood for classes; rmse (default), mae, "
+        "rmspe, r2 for targets")  # fmt: skip
+    add("--fresh-restart", dest="shared_restart", action="store_false",
+        help="inner trainings start from weights of their own, not all from the same")  # fmt: skip
+    add("--threshold", type=float, metavar="T", help="rows of at least this value are selected (default: 0.5 for dvrl "
+        "and data-oob, else 0)")  # fmt: skip
+    add("--final", choices=("weighted", "kept", "all"), help="train the final predictor on all rows weighted by value, "
+        "on the selected rows, or on all alike (default: as judged on held-out trusted rows)")  # fmt: skip
+
+    add = parser.add_argument_group("learning, by dvrl").add_argument
+    add("--evidence", nargs="+", default=_EVIDENCE, metavar="SOURCE", help="what h_phi sees beside x and y: of "
+        "validation, out-of-fold, forest, extra-trees, neighbors (default: all; the paper: validation)")  # fmt: skip
+    add("--start", default="evidence", help="evidence (default): from the best single input; nothing: untrained")
+    add("--judge", type=int, default=2, metavar="FOLDS", help="folds of the trusted rows on which what was learned is "
+        "compared with its inputs (default 2); 0: return it unjudged")  # fmt: skip
+    add("--restarts", type=int, default=2, help="how often a collapsed h_phi is learned again (default 2)")
+    add("--steps", type=int, default=400, help="outer iterations in all (default 400); 0: the best input alone")
     add("--outer-batch", type=int, default=64, metavar="B", help="examples drawn a step (default 64)")
     add("--rollouts", type=int, default=32, metavar="R", help="inner trainings a step (default 32)")
     add("--baseline", default="leave-one-out", help="leave-one-out (default), moving-average, full-data")
+    add(
+        "--policy", default="bernoulli", help="bernoulli (default; score function), gumbel, straight-through (pathwise)"
+    )
+    add("--temperature", type=float, default=0.5, help="of gumbel and straight-through (default 0.5)")
+    add("--control-variate", default="none", help="of the score function: none (default), taylor, datamodel")
     add("--reward-scale", type=_scale, default="std", metavar="C", help="a number > 0, or std (default)")
     add("--learning-rate", type=float, default=0.01, help="of Adam on h_phi (default 0.01)")
     add("--no-anneal", dest="anneal", action="store_false", help="keep it constant, instead of falling along a cosine")
     add("--exploration", type=float, default=1e3, help="weight of the exploration penalty (default 1000)")
     add("--mean-bounds", type=float, nargs=2, default=(0.3, 0.7), metavar=("LOW", "HIGH"),
         help="the mean value of a batch that it lets pass (default 0.3 0.7)")  # fmt: skip
-    add("--fresh-restart", dest="shared_restart", action="store_false",
-        help="inner trainings start from weights of their own, not all from the same")  # fmt: skip
-    add("--threshold", type=float, default=0.5, metavar="T", help="rows of at least this value are selected "
-        "(default 0.5)")  # fmt: skip
-    add("--final", choices=("weighted", "kept"), help="train the final predictor on all rows weighted by value, or on "
-        "the selected rows (default: weighted, where the predictor can be)")  # fmt: skip
 
+
+def _place(parser: argparse.ArgumentParser) -> None:
     where = parser.add_argument_group("where rollouts run")
     place = where.add_mutually_exclusive_group()
     place.add_argument("--local", action="store_true", help="in this process, without Ray (default)")
@@ -121,7 +168,6 @@ def _value(parser: argparse.ArgumentParser) -> None:
     add("--cpus-per-actor", type=float, default=1.0, metavar="C", help="that Ray reserves for each (default 1)")
     add("--gpus-per-actor", type=float, default=0.0, metavar="G", help="or a fraction of one (default 0)")
     add("--shard", type=int, default=16, metavar="S", help="rollouts trained at once (default 16)")
-    parser.set_defaults(module="value")
 
 
 def _score(parser: argparse.ArgumentParser) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from os import PathLike
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
@@ -22,11 +23,14 @@ from raydm.data.task import Task
 from raydm.errors import DataError, ParameterError, RaydmWarning
 from raydm.learner import Step
 from raydm.metrics import metric_for
-from raydm.predictors import BlackBox, Predictor, TablePredictor, make_predictor
+from raydm.predictors import Predictor, TablePredictor, make_predictor
 from raydm.predictors.tabular import feature_table
 from raydm.seeding import stream
 from raydm.utility import InProcess, Problem
-from raydm.valuation import DVRL, MakeUtility, Settings, is_number
+from raydm.valuation import MakeUtility, Settings, ValueFunction, is_number
+from raydm.valuation.game import Estimate
+from raydm.valuation.methods import THRESHOLDS, Learned, check_params, make_valuation
+from raydm.valuation.training import fit, takes_weights
 
 _LABEL = "__label__"
 _LINEAR = {"logistic": "classification", "linear": "regression"}
@@ -34,7 +38,7 @@ _NAMES = ("X", "X_valid", "X_test")
 
 
 class DataValuator(BaseEstimator):  # type: ignore[misc]
-    """Learns a value for every training example against a small trusted validation set, by DVRL.
+    """Learns a value for every training example against a small trusted validation set.
 
     Takes numpy arrays, pandas, polars and pyarrow tables, Hugging Face datasets, torch datasets and paths of Parquet,
     CSV or Arrow files. Columns are told apart by type and encoded; see `raydm.data`.
@@ -46,18 +50,16 @@ class DataValuator(BaseEstimator):  # type: ignore[misc]
         predictor_params: arguments of a named predictor.
         task: "classification", "regression", or None to tell by the labels.
         metric: of the utility: "accuracy" (default), "auc", "log-likelihood"; "rmse" (default), "mae", "rmspe", "r2".
-        steps: outer iterations, >= 1.
-        outer_batch: examples drawn a step, >= 1.
-        rollouts: inner trainings a step, >= 1 (>= 2 for the default baseline).
-        baseline: "leave-one-out", "moving-average" or "full-data".
-        reward_scale: C > 0, or "std".
-        learning_rate: of Adam on h_phi, > 0.
-        anneal: whether the learning rate falls to 0 along a cosine.
-        exploration: weight of the penalty that keeps the mean value of a batch inside `mean_bounds`, >= 0.
-        mean_bounds: (low, high), 0 <= low <= high <= 1.
-        threshold: T in [0, 1]; examples of at least this value are selected.
-        final: how the final predictor is trained: "weighted" by the values, on the "kept" (selected) examples, or None:
-            weighted where the predictor can be.
+        method: "dvrl", or a game over the same utility: "loo", "shapley", "banzhaf", "knn-shapley", "influence",
+            "data-oob"; see `raydm.valuation`.
+        method_params: settings of a game, such as {"permutations": 100}.
+        steps, outer_batch, rollouts, baseline, reward_scale, learning_rate, anneal, exploration, mean_bounds, evidence,
+            start, judge, restarts, policy, temperature, control_variate: how DVRL learns; see
+            `raydm.valuation.Settings`.
+        threshold: examples of at least this value are selected; None: 0.5 for "dvrl" and "data-oob", else 0.
+        final: how the final predictor is trained: on all examples "weighted" by the values, on the "kept" (selected)
+            ones, or on "all" alike. None: as DVRL's judge found best on held-out trusted rows; where nothing was
+            judged, weighted if values are in [0, 1] and the predictor takes weights, else kept.
         validation_share: of the training rows that are held out where no validation set is given, in (0, 1).
         utility: where rollouts run: `raydm.utility.InProcess`, or `raydm.distributed.RayRollouts(actors=4)`.
         shard: rollouts trained at once, >= 1.
@@ -65,11 +67,17 @@ class DataValuator(BaseEstimator):  # type: ignore[misc]
         random_state: the run's seed, an integer >= 0. Equal seeds give equal values.
 
     Attributes:
-        values_: (N,) data values in [0, 1], in the order of the training rows.
+        values_: (N,) data values in the order of the training rows; in [0, 1] by DVRL and Data-OOB. Rows that were held
+            out as the validation set have one by DVRL alone, else NaN.
+        standard_errors_: (N,) of the values, for methods that sample; else None.
         selected_: (N,) bool, value >= threshold.
-        inputs_: the trivial rankings (N,) beside it: "random" and "marginal_information".
+        threshold_: the threshold that was used.
+        inputs_: the rankings (N,) that a method must beat: "random", and each of DVRL's inputs alone.
+        valuation_: the method itself; of DVRL, `valuation_.dvrl` holds what the judge found (`verdict`), the inputs'
+            `detection`, and `restarts` of collapsed runs.
         predictor_: the final predictor; `predict` and `predict_proba` take rows like X.
-        history_: for each step: t, utility (mean over rollouts), utility_min, utility_max, mean_h, seconds.
+        history_: for each step t and seconds; by DVRL also utility (mean over rollouts), utility_min, utility_max and
+            mean_h; by games evaluations, share (of the work) and error (mean standard error).
         seconds_: how long learning took.
     """
 
@@ -80,6 +88,8 @@ class DataValuator(BaseEstimator):  # type: ignore[misc]
         predictor_params: Mapping[str, Any] | None = None,
         task: TaskKind | None = None,
         metric: str | None = None,
+        method: str = "dvrl",
+        method_params: Mapping[str, Any] | None = None,
         steps: int = Settings.steps,
         outer_batch: int = Settings.outer_batch,
         rollouts: int = Settings.rollouts,
@@ -89,7 +99,14 @@ class DataValuator(BaseEstimator):  # type: ignore[misc]
         anneal: bool = Settings.anneal,
         exploration: float = Settings.exploration,
         mean_bounds: tuple[float, float] = Settings.mean_bounds,
-        threshold: float = 0.5,
+        evidence: Sequence[str] = Settings.evidence,
+        start: str = Settings.start,
+        judge: int = Settings.judge,
+        restarts: int = Settings.restarts,
+        policy: str = Settings.policy,
+        temperature: float = Settings.temperature,
+        control_variate: str = Settings.control_variate,
+        threshold: float | None = None,
         final: str | None = None,
         validation_share: float = 0.2,
         utility: MakeUtility = InProcess,
@@ -101,6 +118,8 @@ class DataValuator(BaseEstimator):  # type: ignore[misc]
         self.predictor_params = predictor_params
         self.task = task
         self.metric = metric
+        self.method = method
+        self.method_params = method_params
         self.steps = steps
         self.outer_batch = outer_batch
         self.rollouts = rollouts
@@ -110,6 +129,13 @@ class DataValuator(BaseEstimator):  # type: ignore[misc]
         self.anneal = anneal
         self.exploration = exploration
         self.mean_bounds = mean_bounds
+        self.evidence = evidence
+        self.start = start
+        self.judge = judge
+        self.restarts = restarts
+        self.policy = policy
+        self.temperature = temperature
+        self.control_variate = control_variate
         self.threshold = threshold
         self.final = final
         self.validation_share = validation_share
@@ -142,7 +168,7 @@ class DataValuator(BaseEstimator):  # type: ignore[misc]
         *,
         X_valid: Any = None,
         y_valid: Any = None,
-    ) -> Iterator[Step]:
+    ) -> Iterator[Step | Estimate]:
         """Like `fit`, but yields each step as it is done, for progress bars and early ends; exhaust it to be fitted."""
         self.check()
         label = y if isinstance(y, str) else _LABEL
@@ -156,9 +182,9 @@ class DataValuator(BaseEstimator):  # type: ignore[misc]
         kept, held = self._hold_out(table, label)
         prepared = prepare(table.take(kept), table.take(held), None, label=label, task=self.task, names=_NAMES)
         yield from self.iterate(prepared)
-        self._conclude(encode(prepared, table, name="X"))
+        self._spread(kept, encode(prepared, table, name="X"))
 
-    def iterate(self, prepared: Prepared) -> Iterator[Step]:
+    def iterate(self, prepared: Prepared) -> Iterator[Step | Estimate]:
         """Learns from data that `raydm.data.prepare` checked and encoded; yields each step as it is done."""
         self.check()
         task = Task(prepared.labels.task, prepared.labels.n_outputs)
@@ -174,34 +200,66 @@ class DataValuator(BaseEstimator):  # type: ignore[misc]
         )
         started = time.perf_counter()
         self.history_: list[dict[str, float]] = []
-        self.dvrl_ = DVRL(prepared.train, self.problem_, self._settings(), self.utility)
-        for step in self.dvrl_.steps():
-            self.history_.append(_record(step, time.perf_counter() - started))
+        self.valuation_ = make_valuation(
+            self.method, self.method_params or {}, self._settings(), prepared.train, self.problem_, self.utility
+        )
+        for step in self.valuation_.steps():
+            self.history_.append(_record(len(self.history_), step, time.perf_counter() - started))
             yield step
-        self.seconds_ = time.perf_counter() - started
         self.prepared_ = prepared
-        self._conclude(prepared.train)
-        weights = self.values_ if self._final(predictor, task) == "weighted" else self.selected_
+        self.threshold_ = THRESHOLDS.get(self.method, 0.0) if self.threshold is None else self.threshold
+        self.values_, self.standard_errors_ = self.valuation_.values(), self.valuation_.standard_errors()
+        self.seconds_ = time.perf_counter() - started
+        self.selected_ = self.values_ >= self.threshold_
+        self.inputs_ = self.valuation_.inputs()
+        weights = self._final_weights(predictor, task)
         if not weights.any():
             warnings.warn(
-                f"No example reaches the threshold {self.threshold}, so the final predictor was trained on none. "
+                f"No example reaches the threshold {self.threshold_}, so the final predictor was trained on none. "
                 "Lower the threshold, or use final='weighted'.",
                 RaydmWarning,
                 stacklevel=2,
             )
-        fitted = self.dvrl_.final_predictor(weights)
+        fitted = fit(self.problem_, prepared.train, weights, "The final predictor")
         self.predictor_ = TablePredictor(fitted, prepared.encoder, prepared.labels)
 
     def value(self, X: Any, y: Any = None) -> npt.NDArray[np.float64]:
-        """Values (N,) in [0, 1] that the learned h_phi gives to other labelled rows; arguments as for `fit`."""
-        check_is_fitted(self)
-        table = self._table(X, y, reset=False)
-        return self.dvrl_.value_function.values(encode(self.prepared_, table, name="X"))
+        """Values (N,) in [0, 1] that DVRL gives to other labelled rows; arguments as for `fit`.
 
-    def _conclude(self, examples: Examples) -> None:
-        self.values_ = self.dvrl_.value_function.values(examples)
-        self.selected_ = self.values_ >= self.threshold
-        self.inputs_ = self.dvrl_.inputs(examples)
+        Raises:
+            ParameterError: the method was a game, which values nothing but its players.
+        """
+        check_is_fitted(self)
+        return self._value_function().values(encode(self.prepared_, self._table(X, y, reset=False), name="X"))
+
+    def predictor_score(self, examples: Examples) -> float:
+        """The metric of the final predictor on encoded examples, in the metric's own direction."""
+        predictions = self.predictor_.fitted.predict(torch.from_numpy(examples.x)).detach().cpu()
+        return float(self.problem_.metric(predictions, torch.from_numpy(examples.y)))
+
+    def _value_function(self) -> ValueFunction:
+        if not isinstance(self.valuation_, Learned):
+            raise ParameterError(f"method={self.method!r} values only the rows it was fitted on. Use method='dvrl'.")
+        return self.valuation_.dvrl.value_function
+
+    def _spread(self, kept: npt.NDArray[np.int64], examples: Examples) -> None:
+        """From the rows that were kept to train on to all rows, in their order; the others are trusted."""
+
+        def spread(of_kept: npt.NDArray[Any], other: float) -> npt.NDArray[Any]:
+            full = np.full(len(examples), other, dtype=of_kept.dtype)
+            full[kept] = of_kept
+            return full
+
+        if isinstance(self.valuation_, Learned):
+            self.values_ = self._value_function().values(examples)
+            self.selected_ = self.values_ >= self.threshold_
+            rankings = self._value_function().rankings(examples)
+        else:
+            self.values_, self.selected_ = spread(self.values_, np.nan), spread(self.selected_, True)
+            rankings = {k: spread(v, np.nan) for k, v in self.inputs_.items() if k != "random"}
+            if self.standard_errors_ is not None:
+                self.standard_errors_ = spread(self.standard_errors_, np.nan)
+        self.inputs_ = {"random": stream(self.random_state, "random ranking").random(len(examples)), **rankings}
 
     def _settings(self) -> Settings:
         return Settings(**{f.name: getattr(self, f.name) for f in fields(Settings) if f.name != "hidden"})
@@ -210,12 +268,18 @@ class DataValuator(BaseEstimator):  # type: ignore[misc]
         """Raises ParameterError where an argument is out of its range; `fit` does this first."""
         owner = type(self).__name__
         self._settings().check()
-        if not (is_number(self.threshold) and 0 <= self.threshold <= 1):
-            raise ParameterError.of("threshold", owner, "a number in [0, 1]", self.threshold)
+        check_params(self.method, self.method_params or {})
+        if self.threshold is not None:
+            shares = self.method in THRESHOLDS
+            if not (is_number(self.threshold) and (not shares or 0 <= self.threshold <= 1)):
+                expected = "None or a number" + (" in [0, 1]" if shares else "")
+                raise ParameterError.of("threshold", owner, expected, self.threshold)
         if not (is_number(self.validation_share) and 0 < self.validation_share < 1):
             raise ParameterError.of("validation_share", owner, "a number in (0, 1)", self.validation_share)
-        if self.final not in (None, "weighted", "kept"):
-            raise ParameterError.of("final", owner, "one of 'weighted', 'kept', None", self.final)
+        if self.final not in (None, "weighted", "kept", "all"):
+            raise ParameterError.of("final", owner, "one of 'weighted', 'kept', 'all', None", self.final)
+        if self.final == "weighted" and self.method not in THRESHOLDS:
+            raise ParameterError.of("final", owner, f"'kept' or 'all' with method={self.method!r}", self.final)
         if not (isinstance(self.shard, (int, np.integer)) and self.shard >= 1):
             raise ParameterError.of("shard", owner, "an integer >= 1", self.shard)
         if not (isinstance(self.random_state, (int, np.integer)) and self.random_state >= 0):
@@ -236,10 +300,17 @@ class DataValuator(BaseEstimator):  # type: ignore[misc]
             params["image_shape"] = prepared.encoder.image_shape
         return make_predictor(name, **params)
 
-    def _final(self, predictor: Predictor, task: Task) -> str:
-        if self.final is not None:
-            return self.final
-        return "kept" if isinstance(predictor, BlackBox) and not predictor.takes_weights(task) else "weighted"
+    def _final_weights(self, predictor: Predictor, task: Task) -> npt.NDArray[np.float64]:
+        """Weights (N,) of the training examples for the final predictor."""
+        judged = self.valuation_.final_weights() if self.final is None else None
+        if self.final == "all":
+            return np.ones(len(self.values_))
+        if judged is not None:
+            return judged if takes_weights(predictor, task) else (judged >= self.threshold_).astype(np.float64)
+        weighted = self.method in THRESHOLDS and takes_weights(predictor, task)
+        if self.final == "weighted" or (self.final is None and weighted):
+            return self.values_
+        return self.selected_.astype(np.float64)
 
     def _table(self, X: Any, y: Any, *, reset: bool) -> pa.Table:
         """Features and labels as one table; labels given apart become the column `_LABEL`."""
@@ -282,15 +353,18 @@ class DataValuator(BaseEstimator):  # type: ignore[misc]
         return tags
 
 
-def _record(step: Step, seconds: float) -> dict[str, float]:
-    mean_h = float(step.policy.mean.detach().mean())
+def _record(t: int, step: Step | Estimate, seconds: float) -> dict[str, float]:
+    if isinstance(step, Estimate):
+        errors = step.standard_errors
+        error = np.nan if errors is None or np.isnan(errors).all() else float(np.nanmean(errors))
+        return {"t": t, "evaluations": step.evaluations, "share": step.share, "error": error, "seconds": seconds}
     u = step.u
     return {
-        "t": step.t,
+        "t": t,
         "utility": float(u.mean()),
         "utility_min": float(u.min()),
         "utility_max": float(u.max()),
-        "mean_h": mean_h,
+        "mean_h": float(step.policy.mean.detach().mean()),
         "seconds": seconds,
     }
 

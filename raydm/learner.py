@@ -13,7 +13,7 @@ from raydm.gradients import Gradient
 from raydm.manipulations import Manipulation
 from raydm.policies import Policy
 from raydm.seeding import stream
-from raydm.utility import Utility
+from raydm.utility import StepUtility, Utility
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,10 @@ def learn(
     for t, batch in source:  # D_B ~ D
         policy = manipulation.policy(batch)  # pi_phi(a | D_B)
         actions = policy.draw(rollouts, stream(seed, "actions", t))  # (R, N)
-        u = utility(manipulation.apply(actions, batch), step=t)  # R trainings, scored on D^v: (R,)
-        objective = gradient.surrogate(policy.log_prob(actions), u) - manipulation.penalty(policy)
+        utility_of = StepUtility(manipulation, utility, batch, t)
+        u = utility_of(actions)  # R trainings, scored on D^v: (R,)
+        objective = gradient.surrogate(policy, actions, u, utility_of) - manipulation.penalty(policy)
         optimizer.zero_grad()
         torch.autograd.backward(-objective)
         optimizer.step()
-        yield Step(t, u, policy)
+        yield Step(t, u.detach(), policy)

@@ -30,12 +30,14 @@ class Metric:
         task: "classification" or "regression".
         sign: +1 where higher is better, -1 where lower is.
         function: maps predictions (R, M, C) and truth (M,) to the metric in its own direction, (R,).
+        stand_in: the metric whose gradient is taken where this one has none that leads anywhere; None: its own is.
     """
 
     name: str
     task: str
     sign: int
     function: Callable[[Tensor, Tensor], Tensor]
+    stand_in: str | None = None
 
     def __call__(self, predictions: Tensor, y: Tensor) -> Tensor:
         """The metric in its own direction: (R,) float64.
@@ -50,15 +52,28 @@ class Metric:
         """The utility u, higher is better: (R,) float64."""
         return self.sign * self(predictions, y)
 
+    @property
+    def smooth(self) -> Metric:
+        """The metric that gradients are taken of: itself, or its stand-in (expected accuracy for accuracy and auc)."""
+        return METRICS[self.stand_in] if self.stand_in else self
+
 
 def _accuracy(p: Tensor, y: Tensor) -> Tensor:
     correct = (p.argmax(-1) == y).double()
     return correct.masked_fill(p.isnan().any(-1), torch.nan).mean(-1)  # argmax takes NaN for the largest
 
 
+def _expected_accuracy(p: Tensor, y: Tensor) -> Tensor:
+    """Of a predictor that draws its answers from its probabilities: the mean probability of the truth."""
+    return _of_truth(p, y).mean(-1)
+
+
+def _of_truth(p: Tensor, y: Tensor) -> Tensor:
+    return p.gather(-1, y.expand(len(p), -1).unsqueeze(-1)).squeeze(-1)
+
+
 def _log_likelihood(p: Tensor, y: Tensor) -> Tensor:
-    of_truth = p.gather(-1, y.expand(len(p), -1).unsqueeze(-1)).squeeze(-1)
-    return of_truth.clamp_min(_TINY).log().mean(-1)
+    return _of_truth(p, y).clamp_min(_TINY).log().mean(-1)
 
 
 def _auc(p: Tensor, y: Tensor) -> Tensor:
@@ -101,8 +116,9 @@ def _r2(p: Tensor, y: Tensor) -> Tensor:
 METRICS: Mapping[str, Metric] = {
     m.name: m
     for m in (
-        Metric("accuracy", "classification", +1, _accuracy),
-        Metric("auc", "classification", +1, _auc),
+        Metric("accuracy", "classification", +1, _accuracy, stand_in="expected-accuracy"),
+        Metric("auc", "classification", +1, _auc, stand_in="expected-accuracy"),
+        Metric("expected-accuracy", "classification", +1, _expected_accuracy),
         Metric("log-likelihood", "classification", +1, _log_likelihood),
         Metric("rmse", "regression", -1, lambda p, y: _mse(p, y.double()).sqrt()),
         Metric("mae", "regression", -1, lambda p, y: (p.squeeze(-1) - y.double()).abs().mean(-1)),
@@ -153,3 +169,45 @@ def discovery_recall(values: npt.ArrayLike, flipped: npt.ArrayLike, inspected: n
     found = np.concatenate([[0.0], np.cumsum(np.repeat(share_flipped, size))])
     counts = np.asarray(inspected, dtype=np.float64) * len(values)
     return [float(r) for r in np.interp(counts, np.arange(len(found)), found) / flipped.sum()]
+
+
+def discovery_recall_at_count(values: npt.ArrayLike, flipped: npt.ArrayLike) -> float:
+    """Share of the flipped examples found when exactly as many rows are inspected as are flipped, in [0, 1].
+
+    Args:
+        values: (N,).
+        flipped: (N,) bool, at least one.
+    """
+    return discovery_recall(values, flipped, [np.mean(np.asarray(flipped, dtype=bool))])[0]
+
+
+def discovery_f1(values: npt.ArrayLike, flipped: npt.ArrayLike) -> float:
+    """F1 of calling the lower of two clusters of values flipped, in [0, 1] (OpenDataVal's noisy-label detection).
+
+    Unlike the other figures it asks the values for a cut of their own, without the share that is flipped being known.
+
+    Args:
+        values: (N,) finite.
+        flipped: (N,) bool, at least one.
+    """
+    called, flipped = lower_cluster(values), np.asarray(flipped, dtype=bool)
+    return float(2 * (called & flipped).sum() / (called.sum() + flipped.sum()))
+
+
+def lower_cluster(values: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    """The lower cluster of exact 2-means: (N,) bool; none where all values are equal.
+
+    In one dimension the clusters are cut at a place in the sorted values, so every cut is tried: the best one has the
+    largest sum of squares between the clusters.
+
+    Args:
+        values: (N,) finite.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    rising = np.sort(values)
+    n, below = len(values), np.arange(1, len(values))
+    sums = np.cumsum(rising - rising.mean())[:-1]  # of the values below each cut; above it the same with a minus
+    between = np.where(np.diff(rising) > 0, sums**2 * (1 / below + 1 / (n - below)), -1.0)  # ties stay together
+    if not (between >= 0).any():
+        return np.zeros(n, dtype=np.bool_)
+    return np.asarray(values <= rising[between.argmax()])

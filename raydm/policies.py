@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -15,7 +16,7 @@ class Policy(Protocol):
     """What the learner asks of a policy. Axes: R rollouts, N examples of the batch."""
 
     def draw(self, rollouts: int, rng: np.random.Generator) -> Tensor:
-        """R independent actions for the batch, (R, N)."""
+        """R independent actions for the batch, (R, N); differentiable in phi where the policy is reparameterised."""
         ...
 
     def log_prob(self, actions: Tensor) -> Tensor:
@@ -24,7 +25,7 @@ class Policy(Protocol):
 
     @property
     def mean(self) -> Tensor:
-        """The expected action of each example, (N,)."""
+        """The expected action of each example, (N,); h_phi where the actions are relaxed."""
         ...
 
 
@@ -45,11 +46,68 @@ class Bernoulli:
 
     def draw(self, rollouts: int, rng: np.random.Generator) -> Tensor:
         """(R, N) of 0 and 1. Drawn on the CPU by numpy, so that every device gives the same actions."""
-        h = self.mean.detach().cpu().numpy()
-        uniform = rng.random((rollouts, len(h)), dtype=np.float32)
-        return torch.from_numpy((uniform < h).astype(np.float32)).to(self.logits.device)
+        return self._hard(self._uniform(rollouts, rng))
 
     def log_prob(self, actions: Tensor) -> Tensor:
         """Sum over the batch of a log h + (1 - a) log(1 - h), from the logits: no epsilon is needed. (R,)."""
         logits = self.logits.expand_as(actions)
         return -functional.binary_cross_entropy_with_logits(logits, actions, reduction="none").sum(-1)
+
+    def _uniform(self, rollouts: int, rng: np.random.Generator) -> npt.NDArray[np.float32]:
+        return rng.random((rollouts, len(self.logits)), dtype=np.float32)
+
+    def _hard(self, uniform: npt.NDArray[np.float32]) -> Tensor:
+        h = self.mean.detach().cpu().numpy()
+        return torch.from_numpy((uniform < h).astype(np.float32)).to(self.logits.device)
+
+
+@dataclass(frozen=True)
+class Relaxed(Bernoulli):
+    """Bernoulli actions relaxed to (0, 1), differentiable in phi: Gumbel-softmax over {used, not used}.
+
+    The binary Concrete distribution (Maddison, Mnih, Teh 2017, section 3.2 and appendix B; Jang, Gu, Poole 2017):
+    a = sigmoid((logits + L) / temperature) with L logistic noise, the difference of two Gumbels. It goes over 1/2
+    where, from equal noise, `Bernoulli` draws 1: with probability h_phi. The mean of a is h_phi only in the limit of
+    temperature 0, and 1/2 more nearly than h_phi above it; `mean` stays h_phi, the data value.
+
+    Attributes:
+        logits: (N,) log-odds of using each example.
+        temperature: > 0; the lower, the nearer to 0 and 1, and the more the gradient varies.
+    """
+
+    temperature: float = 0.5
+
+    def draw(self, rollouts: int, rng: np.random.Generator) -> Tensor:
+        """(R, N) in [0, 1], differentiable in the logits; the noise is drawn on the CPU by numpy."""
+        return self._soft(self._uniform(rollouts, rng))
+
+    def log_prob(self, actions: Tensor) -> Tensor:
+        """Log density of actions in (0, 1), summed over the batch: (R,) (Maddison 2017, appendix B, equation 25)."""
+        inside = torch.finfo(actions.dtype).eps  # 0 and 1, to which sigmoids round, have no density
+        a = actions.clamp(inside, 1 - inside)
+        z = self.temperature * torch.logit(a) - self.logits  # minus the noise, logistic
+        density = functional.logsigmoid(z) + functional.logsigmoid(-z) - torch.log(a * (1 - a) / self.temperature)
+        return density.sum(-1)
+
+    def _soft(self, uniform: npt.NDArray[np.float32]) -> Tensor:
+        noise = torch.logit(torch.from_numpy(uniform))
+        return torch.sigmoid((self.logits - noise.to(self.logits)) / self.temperature)
+
+
+@dataclass(frozen=True)
+class StraightThrough(Relaxed):
+    """Bernoulli's 0 and 1 on the way forward, the relaxed action's derivative on the way back (Jang 2017, section 2.2).
+
+    Equal generators draw `Bernoulli`'s actions. The gradient is that of another function, the relaxed one, taken at
+    0 and 1: biased at every temperature.
+    """
+
+    def draw(self, rollouts: int, rng: np.random.Generator) -> Tensor:
+        """(R, N) of 0 and 1, with the derivative of `Relaxed`'s actions in the logits."""
+        uniform = self._uniform(rollouts, rng)
+        soft = self._soft(uniform)
+        return self._hard(uniform).to(soft) + (soft - soft.detach())
+
+    def log_prob(self, actions: Tensor) -> Tensor:
+        """Bernoulli's: (R,)."""
+        return Bernoulli.log_prob(self, actions)

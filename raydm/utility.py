@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -13,10 +13,16 @@ from torch import Tensor
 
 from raydm.data.examples import Examples
 from raydm.data.task import Task
-from raydm.errors import RaydmError, RolloutError
+from raydm.errors import ParameterError, RaydmError, RolloutError
 from raydm.metrics import Metric
 from raydm.predictors import Predictor, Seeds, TrainingSets
 from raydm.seeding import rollout_seeds
+
+if TYPE_CHECKING:  # a manipulation may need a utility of its own
+    from raydm.data.source import Batch
+    from raydm.manipulations import Manipulation
+
+Part = TypeVar("Part")  # what one shard gives
 
 
 @dataclass(frozen=True)
@@ -57,9 +63,27 @@ class Utility(Protocol):
     def __call__(self, sets: TrainingSets, *, step: int) -> Tensor:
         """The utilities u (R,) of R training sets, higher is better.
 
+        Where x, y or w of the sets requires a gradient, u has one: that of the metric's smooth form, through the
+        whole of each training. The trainings' own graphs end with the call.
+
         Raises:
+            ParameterError: a gradient is asked for, and the predictor is not differentiable.
             RolloutError: a training failed or its score is not finite.
         """
+        ...
+
+    def predictions(self, sets: TrainingSets, x: Tensor, *, step: int) -> Tensor:
+        """What the R trained predictors say of rows x (M, D): class probabilities (R, M, C), or targets (R, M, 1).
+
+        Shards and seeds are those of a call with the same sets and step, so it is the same predictors that speak.
+
+        Raises:
+            RolloutError: a training failed or predicted something that is not finite.
+        """
+        ...
+
+    def turn_to(self, problem: Problem) -> None:
+        """Works on another problem from now on."""
         ...
 
     def close(self) -> None:
@@ -78,15 +102,76 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def score_shard(problem: Problem, sets: TrainingSets, seeds: Seeds) -> np.ndarray:
-    """Trains a shard of r rollouts and scores each on D^v: (r,) float64. Runs in whichever process has the shard."""
+@one_thread()
+def predict_shard(problem: Problem, sets: TrainingSets, seeds: Seeds, x: Tensor) -> Tensor:
+    """Trains a shard of r rollouts and predicts rows x (M, D): (r, M, C). Runs in whichever process has the shard."""
+    if getattr(problem.predictor, "full_batch", False) and not any(t.requires_grad for t in (sets.x, sets.y, sets.w)):
+        sets = sets.compact()  # small sets in games over large training sets then cost what they hold
     # Fresh copies are aligned alike everywhere; matrix products may round differently where the alignment differs.
     sets = TrainingSets(sets.x.clone(), sets.y.clone(), sets.w.clone(), sets.task)
-    with one_thread():
-        predictions = problem.predictor.fit_predict(sets, torch.from_numpy(problem.valid.x).clone(), seed=seeds)
+    return problem.predictor.fit_predict(sets, x.clone(), seed=seeds)
+
+
+@one_thread()
+def score_shard(problem: Problem, sets: TrainingSets, seeds: Seeds) -> list[np.ndarray]:
+    """Trains a shard of r rollouts and scores each on D^v. Runs in whichever process has the shard.
+
+    Returns:
+        The utilities (r,) float64; then the slopes of the metric's smooth form in those of x, y and w that require a
+        gradient, each of their shape (r, ...).
+
+    Raises:
+        ParameterError: slopes are wanted, and the predictor is not differentiable.
+    """
+    wanted = [t for t in (sets.x, sets.y, sets.w) if t.requires_grad]
+    if wanted:
+        require_differentiable(problem.predictor, "A gradient of the utility")
+    predictions = predict_shard(problem, sets, seeds, torch.from_numpy(problem.valid.x))
     y = torch.from_numpy(problem.valid.y).to(predictions.device)
     u: np.ndarray = problem.metric.utility(predictions.detach(), y).cpu().numpy()
-    return u
+    if not wanted:
+        return [u]
+    slopes = torch.autograd.grad(problem.metric.smooth.utility(predictions, y).sum(), wanted)
+    return [u, *(slope.cpu().numpy() for slope in slopes)]
+
+
+def require_differentiable(predictor: Predictor, what: str) -> None:
+    """Refuses a predictor through whose training no gradient can be taken.
+
+    Raises:
+        ParameterError: saying what asks for the gradient, and the remedy.
+    """
+    if not predictor.differentiable:
+        raise ParameterError(
+            f"{what} is taken through the predictor's training, and {type(predictor).__name__} cannot be "
+            "differentiated. Use a torch predictor (such as 'logistic' or 'mlp'), or the score function "
+            "(policy='bernoulli') with control_variate='none' or 'datamodel'."
+        )
+
+
+def per_rollout(sets: TrainingSets) -> TrainingSets:
+    """The same sets, with an axis R on what they share and a gradient is wanted of: each rollout has its own slope."""
+    x, y = sets.x, sets.y
+    if x.requires_grad and sets.x_is_shared:
+        x = x.expand(sets.rollouts, *x.shape)
+    if y.requires_grad and sets.y_is_shared:
+        y = y.expand(sets.rollouts, *y.shape)
+    return TrainingSets(x, y, sets.w, sets.task)
+
+
+def gathered(parts: Sequence[list[np.ndarray]], sets: TrainingSets, seeds: Seeds, step: int) -> Tensor:
+    """The utilities (R,) float32 of all shards, with the gradients that their slopes say; sets are `per_rollout`.
+
+    Raises:
+        RolloutError: a utility or a slope is not finite.
+    """
+    u, *slopes = (np.concatenate(part) for part in zip(*parts, strict=True))
+    utilities = checked(u, seeds, step)
+    wanted = [t for t in (sets.x, sets.y, sets.w) if t.requires_grad]
+    for tensor, slope in zip(wanted, slopes, strict=True):
+        along = checked_predictions(slope, seeds, step, "the slope").to(tensor)
+        utilities = utilities + ((tensor - tensor.detach()) * along).flatten(1).sum(-1)  # adds 0, and the slope
+    return utilities
 
 
 def checked(u: np.ndarray, seeds: Seeds, step: int) -> Tensor:
@@ -97,12 +182,27 @@ def checked(u: np.ndarray, seeds: Seeds, step: int) -> Tensor:
     """
     bad = np.flatnonzero(~np.isfinite(u))
     if len(bad):
-        raise RolloutError(
-            f"Step {step}: the score of rollout {bad[0]} (seed {seeds[bad[0]]}) is {u[bad[0]]}; {len(bad)} of {len(u)} "
-            "rollouts are not finite. The predictor's training diverged: lower its learning rate, or look for extreme "
-            "values in the features."
-        )
+        raise _diverged(step, f"the score of rollout {bad[0]} (seed {seeds[bad[0]]}) is {u[bad[0]]}", bad, u)
     return torch.from_numpy(u).float()
+
+
+def checked_predictions(p: np.ndarray, seeds: Seeds, step: int, what: str = "a prediction") -> Tensor:
+    """The predictions (R, M, C), or anything else with an axis R, as a tensor, if each is finite.
+
+    Raises:
+        RolloutError: naming step, rollout and seed.
+    """
+    bad = np.flatnonzero(~np.isfinite(p).reshape(len(p), -1).all(1))
+    if len(bad):
+        raise _diverged(step, f"{what} of rollout {bad[0]} (seed {seeds[bad[0]]}) is NaN or infinite", bad, p)
+    return torch.from_numpy(p)
+
+
+def _diverged(step: int, what: str, bad: np.ndarray, of: np.ndarray) -> RolloutError:
+    return RolloutError(
+        f"Step {step}: {what}; {len(bad)} of {len(of)} rollouts are not finite. The predictor's training diverged: "
+        "lower its learning rate, or look for extreme values in the features."
+    )
 
 
 def failed(step: int | str, cause: object) -> RolloutError:
@@ -126,15 +226,55 @@ class InProcess:
 
     def __call__(self, sets: TrainingSets, *, step: int) -> Tensor:
         """The utilities u (R,)."""
+        sets = per_rollout(sets)
+        parts, seeds = self._shards(score_shard, sets, step)
+        return gathered(parts, sets, seeds, step)
+
+    def predictions(self, sets: TrainingSets, x: Tensor, *, step: int) -> Tensor:
+        """Of rows x (M, D): (R, M, C)."""
+
+        def predict(problem: Problem, sets: TrainingSets, seeds: Seeds) -> np.ndarray:
+            return predict_shard(problem, sets, seeds, x).detach().cpu().numpy()
+
+        parts, seeds = self._shards(predict, sets, step)
+        return checked_predictions(np.concatenate(parts), seeds, step)
+
+    def turn_to(self, problem: Problem) -> None:
+        """Works on another problem from now on."""
+        self.problem = problem
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def _shards(
+        self, work: Callable[[Problem, TrainingSets, Seeds], Part], sets: TrainingSets, step: int
+    ) -> tuple[list[Part], Seeds]:
+        """What each shard gives, and the seeds (R,)."""
         seeds = self.problem.seeds(step, sets.rollouts)
-        shards = self.problem.shards(sets.rollouts)
         try:
-            u = np.concatenate([score_shard(self.problem, sets[s], seeds[s]) for s in shards])
+            return [work(self.problem, sets[s], seeds[s]) for s in self.problem.shards(sets.rollouts)], seeds
         except RaydmError:
             raise
         except Exception as error:  # whatever a predictor of the user's own may raise
             raise failed(step, error) from error
-        return checked(u, seeds, step)
 
-    def close(self) -> None:
-        """Nothing is held."""
+
+@dataclass(frozen=True)
+class StepUtility:
+    """The utility as a function of actions alone: of one manipulation, on the batch of one step.
+
+    Attributes:
+        manipulation: says what training sets actions make.
+        utility: trains and scores.
+        batch: D_B.
+        t: the step.
+    """
+
+    manipulation: Manipulation
+    utility: Utility
+    batch: Batch
+    t: int
+
+    def __call__(self, actions: Tensor) -> Tensor:
+        """The utilities (R,) of actions (R, N, ...), with a gradient in them where they require one."""
+        return self.utility(self.manipulation.apply(actions, self.batch), step=self.t)

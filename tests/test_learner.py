@@ -9,11 +9,14 @@ import pytest
 import torch
 
 from raydm.baselines import LeaveOneOut, MovingAverage
+from raydm.control_variates import Datamodel, Taylor
 from raydm.data.source import UniformBatches
-from raydm.gradients import ScoreFunction
+from raydm.gradients import Pathwise, ScoreFunction
 from raydm.learner import learn
 from raydm.manipulations import Select
 from raydm.networks import DataValueEstimator
+from raydm.policies import Bernoulli, Relaxed, StraightThrough
+from raydm.predictors import make_predictor
 from raydm.testing import LinearWorld, QuadraticWorld
 
 N = 8
@@ -40,20 +43,27 @@ def values(world, manipulation):
         return manipulation.policy(world.batch()).mean
 
 
+TORCH = make_predictor("logistic")  # to pass the check of differentiability; the worlds train nothing
+
+
 @pytest.mark.parametrize(
-    ("gradient", "rollouts", "batch_size"),
+    ("gradient", "rollouts", "batch_size", "distribution"),
     [
-        (ScoreFunction(LeaveOneOut()), 8, N),
-        (ScoreFunction(LeaveOneOut(), "std"), 8, N),
-        (ScoreFunction(MovingAverage()), 1, N),  # DVRL's own: one rollout a step
-        (ScoreFunction(LeaveOneOut()), 8, 5),  # batches of 5 of the 8
+        (ScoreFunction(LeaveOneOut()), 8, N, Bernoulli),
+        (ScoreFunction(LeaveOneOut(), "std"), 8, N, Bernoulli),
+        (ScoreFunction(MovingAverage()), 1, N, Bernoulli),  # DVRL's own: one rollout a step
+        (ScoreFunction(LeaveOneOut()), 8, 5, Bernoulli),  # batches of 5 of the 8
+        (ScoreFunction(LeaveOneOut(), 1.0, Taylor(TORCH, 0)), 8, 5, Bernoulli),
+        (ScoreFunction(LeaveOneOut(), "std", Datamodel(N)), 8, 5, Bernoulli),
+        (Pathwise(TORCH), 1, N, Relaxed),
+        (Pathwise(TORCH, "std"), 8, 5, StraightThrough),
     ],
-    ids=["leave-one-out", "std", "moving-average", "batches"],
+    ids=["leave-one-out", "std", "moving-average", "batches", "taylor", "datamodel", "gumbel", "straight-through"],
 )
-def test_examples_that_help_are_used_and_those_that_harm_are_not(gradient, rollouts, batch_size):
+def test_examples_that_help_are_used_and_those_that_harm_are_not(gradient, rollouts, batch_size, distribution):
     # u = sum g a: h -> 1 where g > 0, else -> 0. Half help, so that the mean of h stays inside the penalty's bounds.
     world = LinearWorld(GAINS)
-    manipulation = select(world)
+    manipulation = select(world, distribution=distribution)
     for _ in steps(world, manipulation, count=500, rollouts=rollouts, gradient=gradient, batch_size=batch_size):
         pass
     h = values(world, manipulation)

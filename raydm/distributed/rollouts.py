@@ -16,7 +16,7 @@ from torch import Tensor
 from raydm.distributed.cluster import Connection, connect, require
 from raydm.errors import ParameterError, RaydmError, RaydmWarning, RolloutError
 from raydm.predictors import Seeds, TrainingSets
-from raydm.utility import Problem, checked, failed, score_shard
+from raydm.utility import Problem, checked_predictions, failed, gathered, per_rollout, predict_shard, score_shard
 
 _LEAST = 1e-4  # Ray counts resources in this unit
 _PATIENCE_S = 60
@@ -35,17 +35,39 @@ class RolloutActor:
         """The actor's process id; answers once the actor is placed."""
         return os.getpid()
 
-    def score(self, problem: Problem, shared: tuple[Any, Any], own: tuple[Any, Any, Any], seeds: Seeds) -> np.ndarray:
-        """The utilities (r,) of one shard.
+    def score(
+        self,
+        problem: Problem,
+        shared: tuple[Any, Any],
+        own: tuple[Any, Any, Any],
+        seeds: Seeds,
+        wanted: tuple[bool, bool, bool],
+    ) -> list[np.ndarray]:
+        """The utilities (r,) of one shard, and their slopes (see `raydm.utility.score_shard`).
 
         Args:
             problem: put once for the run.
             shared: x and y of the step, where all rollouts share them (else None): put once, read without a copy.
             own: x and y of this shard's rollouts (None where shared), and their weights (r, N).
             seeds: (r,).
+            wanted: whether slopes in x, in y and in w are wanted.
         """
-        x, y = (common if common is not None else mine for common, mine in zip(shared, own[:2], strict=True))
-        return score_shard(problem, TrainingSets(_tensor(x), _tensor(y), _tensor(own[2]), problem.task), seeds)
+        sets = _sets(problem, shared, own)
+        for tensor, slope in zip((sets.x, sets.y, sets.w), wanted, strict=True):
+            if slope:
+                tensor.requires_grad_()
+        return score_shard(problem, sets, seeds)
+
+    def predict(
+        self, problem: Problem, shared: tuple[Any, Any], own: tuple[Any, Any, Any], seeds: Seeds, rows: np.ndarray
+    ) -> np.ndarray:
+        """The predictions (r, M, C) of one shard for rows (M, D), which are put once; the rest is as in `score`."""
+        return predict_shard(problem, _sets(problem, shared, own), seeds, _tensor(rows)).cpu().numpy()
+
+
+def _sets(problem: Problem, shared: tuple[Any, Any], own: tuple[Any, Any, Any]) -> TrainingSets:
+    x, y = (common if common is not None else mine for common, mine in zip(shared, own[:2], strict=True))
+    return TrainingSets(_tensor(x), _tensor(y), _tensor(own[2]), problem.task)
 
 
 def _tensor(array: np.ndarray) -> Tensor:
@@ -127,21 +149,40 @@ class RayUtility:
         self.problem, self._shared_problem = problem, ray.put(problem)
 
     def __call__(self, sets: TrainingSets, *, step: int) -> Tensor:
-        """The utilities u (R,): shard i goes to actor i modulo their number."""
+        """The utilities u (R,)."""
+        sets = per_rollout(sets)
+        wanted = (sets.x.requires_grad, sets.y.requires_grad, sets.w.requires_grad)
+        parts, seeds = self._shards("score", sets, step, wanted)
+        return gathered(parts, sets, seeds, step)
+
+    def predictions(self, sets: TrainingSets, x: Tensor, *, step: int) -> Tensor:
+        """Of rows x (M, D): (R, M, C)."""
+        parts, seeds = self._shards("predict", sets, step, ray.put(x.detach().cpu().numpy()))
+        return checked_predictions(np.concatenate(parts), seeds, step)
+
+    def close(self) -> None:
+        """Ends the actors, and the cluster where it was started for them."""
+        for worker in self.workers:
+            ray.kill(worker)
+        self._connection.close()
+
+    def _shards(self, work: str, sets: TrainingSets, step: int, more: Any) -> tuple[list[Any], Seeds]:
+        """What that method of the actors gives for each shard, and the seeds; shard i goes to actor i modulo A."""
         seeds = self.problem.seeds(step, sets.rollouts)
         x, y, w = (t.detach().cpu().numpy() for t in (sets.x, sets.y, sets.w))
         shared = ray.put((x if sets.x_is_shared else None, y if sets.y_is_shared else None))
         pending = [
-            self.workers[i % len(self.workers)].score.remote(
+            getattr(self.workers[i % len(self.workers)], work).remote(
                 self._shared_problem,
                 shared,
                 (None if sets.x_is_shared else x[s], None if sets.y_is_shared else y[s], w[s]),
                 seeds[s],
+                more,
             )
             for i, s in enumerate(self.problem.shards(sets.rollouts))
         ]
         try:
-            scores = ray.get(pending)
+            return ray.get(pending), seeds
         except ray.exceptions.RayTaskError as error:
             if isinstance(error.cause, RaydmError):
                 raise error.cause from None
@@ -151,10 +192,3 @@ class RayUtility:
                 f"Step {step}: an actor died {_RESTARTS + 1} times. It may be out of memory: lower --shard or "
                 f"--outer-batch. Ray says: {error}"
             ) from error
-        return checked(np.concatenate(scores), seeds, step)
-
-    def close(self) -> None:
-        """Ends the actors, and the cluster where it was started for them."""
-        for worker in self.workers:
-            ray.kill(worker)
-        self._connection.close()

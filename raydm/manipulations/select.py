@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
@@ -26,6 +26,9 @@ class Select:
         y_scale: location and scale that bring regression targets to h_phi's range (not used for classes).
         exploration: weight of the penalty that keeps the mean of h_phi inside `bounds` (the released code: 1000).
         bounds: lowest and highest mean of h_phi over a batch that cost nothing.
+        start: (N,) float32 log-odds that are added to h_phi's; None: none.
+        distribution: makes the policy from the logits of h_phi: `Bernoulli`, or for pathwise gradients
+            `partial(Relaxed, temperature=...)` or `StraightThrough` (Shah, Vaidya 2020).
     """
 
     def __init__(
@@ -37,18 +40,21 @@ class Select:
         y_scale: tuple[float, float] = (0.0, 1.0),
         exploration: float = 1e3,
         bounds: tuple[float, float] = (0.1, 0.9),
+        start: Tensor | None = None,
+        distribution: Callable[[Tensor], Policy] = Bernoulli,
     ) -> None:
         self.estimator, self.task, self.y_scale = estimator, task, y_scale
         self.evidence = torch.empty(0) if evidence is None else evidence
-        self.exploration, self.bounds = exploration, bounds
+        self.exploration, self.bounds, self.start, self.distribution = exploration, bounds, start, distribution
 
     def parameters(self) -> Iterable[Tensor]:
         """The parameters phi of h_phi."""
         return self.estimator.parameters()
 
-    def policy(self, batch: Batch) -> Bernoulli:
+    def policy(self, batch: Batch) -> Policy:
         """s_i ~ Bernoulli(h_phi(x_i, y_i)) for the batch's N examples."""
-        return Bernoulli(self.logits(batch.x, batch.y, self.evidence[batch.rows]))
+        start = None if self.start is None else self.start[batch.rows]
+        return self.distribution(self.logits(batch.x, batch.y, self.evidence[batch.rows], start))
 
     def apply(self, actions: Tensor, batch: Batch) -> TrainingSets:
         """The batch's examples with weight 1 where chosen and 0, absent, where not; actions are (R, N)."""
@@ -60,9 +66,10 @@ class Select:
         mean = policy.mean.mean()
         return self.exploration * (torch.relu(mean - high) + torch.relu(low - mean))
 
-    def logits(self, x: Tensor, y: Tensor, evidence: Tensor) -> Tensor:
-        """Log-odds of h_phi for any N examples: (N,); x (N, D), y (N,), evidence (N, E)."""
-        return self.estimator(x, self.targets(y), evidence)  # type: ignore[no-any-return]
+    def logits(self, x: Tensor, y: Tensor, evidence: Tensor, start: Tensor | None = None) -> Tensor:
+        """Log-odds of h_phi for any N examples: (N,); x (N, D), y (N,), evidence (N, E), and their start (N,)."""
+        logits: Tensor = self.estimator(x, self.targets(y), evidence)
+        return logits if start is None else start + logits
 
     def targets(self, y: Tensor) -> Tensor:
         """Labels as h_phi sees them: one-hot (N, C), or standardised targets (N, 1)."""

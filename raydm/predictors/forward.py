@@ -12,11 +12,12 @@ from torch import Tensor, baddbmm, nn
 from torch.func import functional_call, vmap
 
 Forward = Callable[[Mapping[str, Tensor], Tensor], Tensor]
+Layers = list[tuple[str, nn.Module]]
 
 
 def stacked_forward(module: nn.Module) -> Forward:
     """A function of stacked parameters (each (R, ...), by name) and rows x (B, D) or (R, B, D), giving (R, C, B)."""
-    layers = _fully_connected(module)
+    layers = fully_connected(module)
     return _vmapped(module) if layers is None else _fused(layers)
 
 
@@ -35,7 +36,7 @@ def _vmapped(module: nn.Module) -> Forward:
     return forward
 
 
-def _fully_connected(module: nn.Module) -> list[tuple[str, nn.Module]] | None:
+def fully_connected(module: nn.Module) -> Layers | None:
     """The layers with their names' prefixes, if these are all nn.Linear with bias and nn.ReLU, in sequence."""
     if type(module) is nn.Linear and module.bias is not None:
         return [("", module)]
@@ -48,7 +49,7 @@ def _fully_connected(module: nn.Module) -> list[tuple[str, nn.Module]] | None:
     return layers if plain and type(layers[0][1]) is nn.Linear else None
 
 
-def _fused(layers: list[tuple[str, nn.Module]]) -> Forward:
+def _fused(layers: Layers) -> Forward:
     def forward(params: Mapping[str, Tensor], x: Tensor) -> Tensor:
         h = x.transpose(-1, -2)
         for prefix, layer in layers:

@@ -17,6 +17,7 @@ from raydm.predictors.blackbox import BlackBox
 from raydm.predictors.optimizers import SGD, Adam
 from raydm.predictors.protocol import Predictor
 from raydm.predictors.stacked import Stacked
+from raydm.predictors.votes import NeighborVotes
 
 # Adam divides a gradient by its own size. With torch's 1e-8, one that is 0 up to rounding (of the bias at the first
 # step, where targets have mean 0 or classes are balanced) moves the bias by up to lr: noise that differs by machine.
@@ -127,6 +128,7 @@ PREDICTORS: Mapping[str, Callable[..., Predictor]] = {
     "xgboost": xgboost,
     "naive-bayes": naive_bayes,
     "random-forest": random_forest,
+    "neighbors": NeighborVotes,
 }
 
 

@@ -56,6 +56,17 @@ class TrainingSets:
             self.task,
         )
 
+    def compact(self) -> TrainingSets:
+        """Without the examples that none of the sets holds; as it is where sets have x or y of their own.
+
+        Also as it is in regression with an empty set, whose predictor is made of the targets of all N.
+        """
+        present = (self.w != 0).any(0)
+        empty_counts = self.task.kind == "regression" and not (self.w != 0).any(1).all()
+        if not (self.x_is_shared and self.y_is_shared) or empty_counts or present.all() or not present.any():
+            return self
+        return TrainingSets(self.x[present], self.y[present], self.w[:, present], self.task)
+
 
 class Fitted(Protocol):
     """R trained predictors."""
@@ -74,6 +85,8 @@ class Predictor(Protocol):
 
     Attributes:
         differentiable: whether predictions can be differentiated in x, y and w of the training sets.
+        full_batch: (may be left out: False) whether every step sees the whole set; examples that no set of a shard
+            holds are then taken out first, which changes nothing but the time and the rounding.
     """
 
     differentiable: bool

@@ -12,10 +12,10 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.nn import functional
 
 from raydm.data.task import Task
 from raydm.errors import ParameterError, RunError
+from raydm.predictors.backward import Gradients, stacked_gradients
 from raydm.predictors.forward import stacked_forward
 from raydm.predictors.optimizers import Optimizer, Params
 from raydm.predictors.protocol import Seeds, TrainingSets
@@ -62,6 +62,11 @@ class Stacked:
         self.epochs, self.batch_size, self.device, self.memory = epochs, batch_size, device, memory
         self.spec: dict[str, Any] | None = None  # set by make_predictor, which rebuilds named ones from it
 
+    @property
+    def full_batch(self) -> bool:
+        """Whether every step sees the whole set."""
+        return self.batch_size is None
+
     def config(self) -> dict[str, Any]:
         """Its name and arguments; {"name": "custom"} for a module of the user's own."""
         return dict(self.spec) if self.spec else {"name": "custom", "module": repr(self.make_module)}
@@ -70,14 +75,16 @@ class Stacked:
         """Trains the R predictors; seed is (R,)."""
         device = torch.device(self._device())
         sets = TrainingSets(sets.x.to(device), sets.y.to(device), sets.w.to(device), sets.task)
-        module = self.initial_module(sets, int(seed[0])).to(device)
-        chunk = self._chunk(module, sets)
+        module = self.initial_module(sets, int(seed[0])).to(device)  # the only one, where all restart alike
+        activations = _activations(module, sets.x)
+        chunk = self._chunk(module, sets, activations)
         trained = [
-            self._train(module, sets[slice(a, a + chunk)], seed[a : a + chunk]) for a in range(0, sets.rollouts, chunk)
+            self._train(module, int(seed[0]), sets[slice(a, a + chunk)], seed[a : a + chunk])
+            for a in range(0, sets.rollouts, chunk)
         ]
         params = {name: torch.cat([p[name] for p, _, _ in trained]) for name in trained[0][0]}
         location, scale = torch.cat([t[1] for t in trained]), torch.cat([t[2] for t in trained])
-        rows = max(1, self._memory() // (8 * chunk * _activations(module, sets.x)))
+        rows = max(1, self._memory() // (8 * chunk * activations))
         return FittedStack(module, params, location, scale, sets.task, chunk, rows)
 
     def fit_predict(self, sets: TrainingSets, x: Tensor, *, seed: Seeds) -> Tensor:
@@ -123,55 +130,50 @@ class Stacked:
         _refuse(module)
         return module.to(sets.x.dtype)
 
-    def _chunk(self, module: nn.Module, sets: TrainingSets) -> int:
+    def _chunk(self, module: nn.Module, sets: TrainingSets, activations: int) -> int:
         """How many rollouts fit: parameters (with gradients, moments, their successors) and activations."""
         n = sets.w.shape[1]
         batch = min(self.batch_size or n, n)
-        floats = 10 * sum(p.numel() for p in module.parameters()) + 4 * batch * _activations(module, sets.x)
+        floats = 10 * sum(p.numel() for p in module.parameters()) + 4 * batch * activations
         if not sets.x_is_shared:
             floats += sets.x[0].numel()
         return max(1, self._memory() // (floats * sets.x.element_size()))
 
-    def _train(self, module: nn.Module, sets: TrainingSets, seed: Seeds) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+    def _train(
+        self, module: nn.Module, seed_of_module: int, sets: TrainingSets, seed: Seeds
+    ) -> tuple[dict[str, Tensor], Tensor, Tensor]:
         keep_graph = any(t.requires_grad for t in (sets.x, sets.y, sets.w))
         distinct, which = np.unique(seed, return_inverse=True)
-        names, params = self._initial(sets, distinct, which, dict(module.named_parameters()))
+        modules = [module if s == seed_of_module else self.initial_module(sets, int(s)) for s in distinct]
+        names, params = _stacked_parameters(modules, which, sets.w.device)
         sets, location, scale = _standardised(sets)
         state = self.optimizer.init(params)
-        forward = stacked_forward(module)
-        for step, rows in enumerate(self._batches(sets.w, distinct, which), start=1):
-            x, y, w = _gathered(sets, rows)
-            loss = _losses(forward(dict(zip(names, params, strict=True)), x), y, w, sets.task).sum()
-            grads = torch.autograd.grad(loss, params, create_graph=keep_graph)
-            if keep_graph:
-                params, state = self.optimizer.update(params, list(grads), state, step)
-            else:
-                with torch.no_grad():
-                    self.optimizer.update_(params, list(grads), state, step)
+        gradients = stacked_gradients(module, sets.task, keep_graph=keep_graph)
+        with torch.set_grad_enabled(keep_graph):
+            for step, batch in enumerate(self._batches(sets, distinct, which, gradients), start=1):
+                grads = gradients(dict(zip(names, params, strict=True)), batch)
+                if keep_graph:
+                    params, state = self.optimizer.update(params, grads, state, step)
+                else:
+                    self.optimizer.update_(params, grads, state, step)
         if not keep_graph:
             params = [p.detach() for p in params]
         return dict(zip(names, params, strict=True)), location, scale
 
-    def _initial(
-        self, sets: TrainingSets, distinct: Seeds, which: Seeds, like: dict[str, nn.Parameter]
-    ) -> tuple[list[str], Params]:
-        """Initial weights of each rollout; rollouts of equal seed start equal."""
-        weights = [dict(self.initial_module(sets, int(s)).named_parameters()) for s in distinct]
-        index = torch.from_numpy(which)
-        stacks = [torch.stack([w[name].detach() for w in weights])[index] for name in like]
-        return list(like), [p.to(sets.w.device).requires_grad_() for p in stacks]
-
-    def _batches(self, w: Tensor, distinct: Seeds, which: Seeds) -> Iterator[slice | Tensor]:
-        """The rows of each step: all, or (B,) where all rollouts share a seed, else (R, B)."""
-        n = w.shape[1]
+    def _batches(
+        self, sets: TrainingSets, distinct: Seeds, which: Seeds, gradients: Gradients
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """The batch of each step: all rows, or (B,) of them where all rollouts share a seed, else (R, B)."""
+        n = sets.w.shape[1]
         if self.batch_size is None or self.batch_size >= n:
-            yield from [slice(None)] * self.epochs
+            yield from [gradients.prepare(*_gathered(sets, slice(None)))] * self.epochs
             return
         streams = [stream(int(s), "order") for s in distinct]
         for _ in range(self.epochs):
             orders = np.stack([s.permutation(n) for s in streams])
-            order = torch.from_numpy(orders[0] if len(distinct) == 1 else orders[which]).to(w.device)
-            yield from torch.split(order, self.batch_size, dim=-1)
+            order = torch.from_numpy(orders[0] if len(distinct) == 1 else orders[which]).to(sets.w.device)
+            for rows in torch.split(order, self.batch_size, dim=-1):
+                yield gradients.prepare(*_gathered(sets, rows))
 
 
 @dataclass(frozen=True)
@@ -242,6 +244,14 @@ def _refuse(module: nn.Module) -> None:
         )
 
 
+def _stacked_parameters(modules: list[nn.Module], which: Seeds, device: torch.device) -> tuple[list[str], Params]:
+    """Names and initial weights (R, ...) of rollouts that start as modules[which[r]]; leaves of their own."""
+    weights = [dict(m.named_parameters()) for m in modules]
+    index = torch.from_numpy(which)
+    stacks = [torch.stack([w[name].detach().cpu() for w in weights])[index] for name in weights[0]]
+    return list(weights[0]), [p.to(device).requires_grad_() for p in stacks]
+
+
 def _activations(module: nn.Module, x: Tensor) -> int:
     """Numbers that one example leaves behind on its way through the module, counted on one row."""
     count = x.shape[-1]
@@ -285,14 +295,3 @@ def _gathered(sets: TrainingSets, rows: slice | Tensor) -> tuple[Tensor, Tensor,
     each = torch.arange(sets.rollouts, device=rows.device).unsqueeze(-1)
     x = sets.x[rows] if sets.x_is_shared else sets.x[each, rows]
     return x, sets.y[rows] if sets.y_is_shared else sets.y[each, rows], sets.w[each, rows]
-
-
-def _losses(out: Tensor, y: Tensor, w: Tensor, task: Task) -> Tensor:
-    """Weighted mean loss of each rollout, (R,): sum w l / sum w, 0 where no example is present; out is (R, C, B)."""
-    if task.kind == "regression":
-        each = (out.squeeze(1) - y).square()
-    elif y.is_floating_point():
-        each = -(y.transpose(1, 2) * functional.log_softmax(out, 1)).sum(1)
-    else:
-        each = -functional.log_softmax(out, 1).gather(1, y.unsqueeze(1)).squeeze(1)
-    return (w * each).sum(-1) / w.sum(-1).clamp_min(1e-12)

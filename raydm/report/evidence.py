@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 
 from raydm.data.examples import Examples
-from raydm.metrics import discovery_auc, discovery_recall
+from raydm.metrics import discovery_auc, discovery_f1, discovery_recall
 from raydm.predictors import TrainingSets
 from raydm.utility import Problem, one_thread
 
@@ -33,12 +33,14 @@ def discovery(rankings: Rankings, flipped: npt.NDArray[np.bool_]) -> dict[str, A
 
     Returns:
         inspected: shares of N; recall: name -> share of the flipped found by then; auc: name -> area under the ROC
-        curve, in [0, 1]; flipped: the share of N that is flipped.
+        curve, in [0, 1]; f1: name -> F1 of calling the lower of two clusters of values flipped, in [0, 1]; flipped:
+        the share of N that is flipped.
     """
     return {
         "inspected": list(INSPECTED),
         "recall": {name: discovery_recall(r, flipped, INSPECTED) for name, r in rankings.items()},
         "auc": {name: discovery_auc(r, flipped) for name, r in rankings.items()},
+        "f1": {name: discovery_f1(r, flipped) for name, r in rankings.items()},
         "flipped": float(flipped.mean()),
     }
 
@@ -91,18 +93,20 @@ def _kept(order: npt.NDArray[np.int64], removed: int) -> npt.NDArray[np.float32]
     return w
 
 
-def verdict(figures: Mapping[str, float], what: str) -> tuple[bool, str]:
-    """Whether the learned values beat every trivial ranking, and a sentence that says so plainly.
+def verdict(figures: Mapping[str, float], what: str, returned: str | None) -> tuple[bool, str]:
+    """Whether the values are at least as good as every ranking beside them, and a sentence that says so plainly.
 
     Args:
-        figures: `LEARNED` and each trivial ranking -> the figure, higher is better.
+        figures: `LEARNED` and each other ranking -> the figure, higher is better.
         what: the figure's name.
+        returned: the input whose values were returned, since learning did not beat it; None: they were learned.
     """
     name, best = max(((n, f) for n, f in figures.items() if n != LEARNED), key=lambda pair: pair[1])
-    own, other = figures[LEARNED], name.replace("_", " ")
-    if own > best:
-        return True, f"{what}: {own:.4f}, better than the best trivial ranking ({other}, {best:.4f})."
-    return False, (
-        f"{what}: {own:.4f}, NO better than a trivial ranking ({other}, {best:.4f}). The learned values add "
-        "nothing to it here."
+    own = figures[LEARNED]
+    whose = (
+        "" if returned is None else f" (of the input {returned!r}: on held-out trusted rows, learning did not beat it)"
     )
+    if own >= best:
+        other = "no other ranking is better" if name == returned else f"the best other ranking ({name}) has {best:.4f}"
+        return True, f"{what}: {own:.4f}{whose}; {other}."
+    return False, f"{what}: {own:.4f}{whose}, NO better than another ranking ({name}, {best:.4f})."

@@ -13,8 +13,11 @@ from raydm.metrics import METRICS
 from raydm.report.evidence import LEARNED
 
 # Okabe, Ito: told apart by colour-blind readers too
-_COLOURS = {LEARNED: "#0072B2", "marginal_information": "#E69F00", "random": "#999999"}
-_NAMES = {LEARNED: "learned values (DVRL)", "marginal_information": "marginal information alone", "random": "random"}
+_COLOURS = {
+    LEARNED: "#0072B2", "pooled": "#56B4E9", "validation": "#E69F00", "out-of-fold": "#009E73", "forest": "#D55E00",
+    "extra-trees": "#CC79A7", "neighbors": "#F0E442", "random": "#999999",
+}  # fmt: skip
+_NAMES = {LEARNED: "the values", "validation": "marginal information alone"}
 
 
 def plot_discovery(evidence: Mapping[str, Any], file: Path, title: str) -> None:

@@ -4,10 +4,10 @@
     values.parquet         id, value, rank (1 is the most valuable), selected, and flipped where it is known
     metrics.jsonl          one line a step
     evidence.json          discovery and removal curves (with discovery.png and removal.png)
-    policy.safetensors     h_phi
     encoder.*              the features' encoder
     predictor/             the final predictor
-    validation_model/      the model that gives the marginal information
+    policy.safetensors     by DVRL: h_phi, one for each fold of the validation set
+    inputs/                by DVRL: the models that give h_phi's evidence
 
 Nothing in it is pickled.
 """
@@ -29,18 +29,16 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
 from raydm.data import LabelEncoder, Roles, TableEncoder
 from raydm.data.examples import Examples
 from raydm.data.task import Task
 from raydm.errors import MissingPackageError, RunError
-from raydm.manipulations import Select
-from raydm.predictors import Fitted, TablePredictor, make_predictor
+from raydm.predictors import TablePredictor, make_predictor
 from raydm.report.plots import plot_discovery, plot_removal
-from raydm.valuation import ValueFunction, value_estimator
+from raydm.valuation import ValueFunction, load_value_function
 
-FORMAT = 1
+FORMAT = 2
 _PACKAGES = ("raydm", "torch", "numpy", "scikit-learn", "pyarrow", "ray", "lightgbm", "xgboost")
 
 
@@ -60,11 +58,14 @@ def values_table(
     values: npt.NDArray[np.float64],
     selected: npt.NDArray[np.bool_],
     flipped: npt.NDArray[np.bool_] | None = None,
+    standard_errors: npt.NDArray[np.float64] | None = None,
 ) -> pa.Table:
     """The table that values.parquet holds; ties rank in the order of the rows."""
     rank = np.empty(len(values), dtype=np.int64)
     rank[np.argsort(-values, kind="stable")] = np.arange(1, len(values) + 1)
     columns: dict[str, Any] = {"id": pa.array(ids), "value": values, "rank": rank, "selected": selected}
+    if standard_errors is not None:
+        columns["standard_error"] = standard_errors
     if flipped is not None:
         columns["flipped"] = flipped
     return pa.table(columns)
@@ -77,21 +78,20 @@ def write_run(
     values: pa.Table,
     history: list[dict[str, float]],
     evidence: Mapping[str, Any],
-    value_function: ValueFunction,
+    value_function: ValueFunction | None,
+    task: Task,
+    n_features: int,
     predictor: TablePredictor,
     roles: Roles,
     title: str,
 ) -> None:
-    """Fills an empty folder, such as `raydm.report.atomic.new_folder` gives."""
+    """Fills an empty folder, such as `raydm.report.atomic.new_folder` gives; value_function is None for games."""
     labels, encoder = predictor.labels, predictor.encoder
-    task = value_function.task
-    estimator = value_function.manipulation.estimator
     state = {
         "format": FORMAT,
         "task": {"kind": task.kind, "n_outputs": task.n_outputs},
-        "estimator": {"n_features": estimator.n_features, "hidden": estimator.hidden},
-        "y_scale": list(value_function.manipulation.y_scale),
-        "least": value_function.least,
+        "n_features": n_features,
+        "value_function": None if value_function is None else value_function.state(),
         "roles": roles.to_dict(),
         "labels": labels.to_dict(),
         "packages": versions(),
@@ -101,11 +101,11 @@ def write_run(
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in history))
     pq.write_table(values, folder / "values.parquet")
     try:
-        save_file(estimator.state_dict(), folder / "policy.safetensors")
         encoder.save(folder)
-        for name, fitted in (("predictor", predictor.fitted), ("validation_model", value_function.validation_model)):
-            (folder / name).mkdir()
-            fitted.save(folder / name)
+        (folder / "predictor").mkdir()
+        predictor.fitted.save(folder / "predictor")
+        if value_function is not None:
+            value_function.save(folder)
     except SafetensorError as error:  # its word for a full disk, too
         raise OSError(str(error)) from error
     if "discovery" in evidence:
@@ -135,7 +135,7 @@ class Run:
         encoder: of the features.
         labels: of the labels.
         roles: of the columns.
-        value_function: h_phi and what it needs.
+        value_function: what values labelled rows; None where the method was a game, which values only its players.
         predictor: the final predictor.
         threshold: T; rows of at least this value are selected.
     """
@@ -144,12 +144,21 @@ class Run:
     encoder: TableEncoder
     labels: LabelEncoder
     roles: Roles
-    value_function: ValueFunction
+    value_function: ValueFunction | None
     predictor: TablePredictor
     threshold: float
 
     def values(self, examples: Examples) -> npt.NDArray[np.float64]:
-        """Data values (N,) in [0, 1] of examples that `raydm.data.encode(run, table, name)` encoded."""
+        """Data values (N,) in [0, 1] of examples that `raydm.data.encode(run, table, name)` encoded.
+
+        Raises:
+            RunError: the run's method values only the rows it was run on.
+        """
+        if self.value_function is None:
+            raise RunError(
+                f"The method {self.config['method']!r} values only the rows that it was run on: see the run's "
+                "values.parquet. To value new rows, make a run with --method dvrl."
+            )
         return self.value_function.values(examples)
 
 
@@ -183,9 +192,7 @@ def load_run(folder: str | PathLike[str], *, predictor: Any = None) -> Run:
 
 def _read(folder: Path, config: dict[str, Any], predictor: Any) -> Run:
     task = Task(**config["task"])
-    n_features = int(config["estimator"]["n_features"])
-    estimator = value_estimator(task, n_features, int(config["estimator"]["hidden"]))
-    estimator.load_state_dict(load_file(folder / "policy.safetensors"))
+    n_features = int(config["n_features"])
     if predictor is None:
         spec = dict(config["predictor"])
         name = spec.pop("name")
@@ -195,19 +202,14 @@ def _read(folder: Path, config: dict[str, Any], predictor: Any) -> Run:
             )
         predictor = make_predictor(name, **spec)
 
-    def fitted(name: str) -> Fitted:
-        loaded: Fitted = predictor.load(folder / name, task, n_features)
-        return loaded
-
-    location, scale = config["y_scale"]
-    manipulation = Select(estimator, task, y_scale=(location, scale))
     encoder, labels = TableEncoder.load(folder), LabelEncoder.from_dict(config["labels"])
+    state = config["value_function"]
     return Run(
         config,
         encoder,
         labels,
         Roles.from_dict(config["roles"]),
-        ValueFunction(manipulation, fitted("validation_model"), task, float(config["least"])),
-        TablePredictor(fitted("predictor"), encoder, labels),
+        None if state is None else load_value_function(folder, state, predictor, task, n_features),
+        TablePredictor(predictor.load(folder / "predictor", task, n_features), encoder, labels),
         float(config["threshold"]),
     )

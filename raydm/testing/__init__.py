@@ -5,7 +5,7 @@ Subclass a contract in a test module whose name pytest collects; pytest itself i
 
 from raydm.testing.manipulations import ManipulationContract
 from raydm.testing.predictors import DifferentiablePredictorContract, PredictorContract
-from raydm.testing.worlds import LinearWorld, QuadraticWorld, all_actions
+from raydm.testing.worlds import LinearWorld, QuadraticWorld, SetGame, all_actions
 
 __all__ = [
     "DifferentiablePredictorContract",
@@ -13,5 +13,6 @@ __all__ = [
     "ManipulationContract",
     "PredictorContract",
     "QuadraticWorld",
+    "SetGame",
     "all_actions",
 ]

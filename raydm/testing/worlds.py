@@ -1,16 +1,23 @@
-"""Closed-form worlds: utilities whose expectation under a Bernoulli policy, and its gradient, are known exactly."""
+"""Closed-form worlds: utilities whose expectation under a policy, its gradient, or Shapley values are known exactly."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.special import comb
 from torch import Tensor
 
 from raydm.data.examples import Examples
 from raydm.data.source import Batch
 from raydm.data.task import Task
-from raydm.predictors import TrainingSets
+from raydm.errors import ParameterError
+from raydm.metrics import METRICS
+from raydm.predictors import TrainingSets, make_predictor
+from raydm.utility import Problem
+from raydm.valuation.game import Game, Values
 
 
 class QuadraticWorld:
@@ -37,6 +44,9 @@ class QuadraticWorld:
     def __call__(self, sets: TrainingSets, *, step: int) -> Tensor:
         """u (R,) of the weights w as actions; `step` is not used."""
         return self.utility(sets.w @ sets.x)  # the one-hot features put w in the order of the gains
+
+    def turn_to(self, problem: Problem) -> None:
+        """Changes nothing: the world needs no problem."""
 
     def close(self) -> None:
         """Nothing is held."""
@@ -71,6 +81,63 @@ class LinearWorld(QuadraticWorld):
     def __init__(self, gains: npt.ArrayLike) -> None:
         n = len(np.asarray(gains))
         super().__init__(gains, np.zeros((n, n)))
+
+
+class SetGame:
+    """u = v(S), S the examples that are present: a game of any rule, such as those whose values textbooks give.
+
+    Its N players are told apart by one-hot features, so that sets may hold them in any order.
+
+    Args:
+        players: N.
+        rule: maps members (R, N), True where the player is in S, to v(S), (R,).
+    """
+
+    task = Task("classification", 2)
+
+    def __init__(self, players: int, rule: Callable[[npt.NDArray[np.bool_]], npt.ArrayLike]) -> None:
+        self.rule = rule
+        labels = np.zeros(players, dtype=np.int64)
+        self.examples = Examples(np.eye(players, dtype=np.float32), labels, np.arange(players))
+
+    def __call__(self, sets: TrainingSets, *, step: int) -> Tensor:
+        """v (R,) float64 of the sets' members; `step` is not used."""
+        members = (sets.w @ sets.x).numpy() > 0
+        return torch.from_numpy(np.asarray(self.rule(members), dtype=np.float64))
+
+    def predictions(self, sets: TrainingSets, x: Tensor, *, step: int) -> Tensor:
+        """There are none: nothing is trained.
+
+        Raises:
+            ParameterError: always.
+        """
+        raise ParameterError("A SetGame trains nothing, so it predicts nothing. Use a utility that trains predictors.")
+
+    def turn_to(self, problem: Problem) -> None:
+        """Changes nothing: the world needs no problem."""
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def game(self, *, seed: int = 0, shard: int = 16) -> Game:
+        """The game as `raydm.valuation` takes it; its problem's predictor and validation set are never used."""
+        problem = Problem(make_predictor("logistic"), self.examples, self.task, METRICS["accuracy"], seed, shard=shard)
+        return Game(self.examples, problem, self)
+
+    def enumerated(self) -> tuple[Values, Values]:
+        """The exact Shapley and Banzhaf values, each (N,), from all 2^N sets: for N up to some 15.
+
+        Shapley's weigh sets without the player by size, s! (N - s - 1)! / N!; Banzhaf's weigh them all alike.
+        """
+        members = all_actions(n := len(self.examples)).numpy() > 0
+        v = np.asarray(self.rule(members), dtype=np.float64)
+        sizes, shapley, banzhaf = members.sum(1), np.empty(n), np.empty(n)
+        for i in range(n):
+            without = np.flatnonzero(~members[:, i])
+            gain, s = v[without + 2**i] - v[without], sizes[without]
+            shapley[i] = (gain / (n * comb(n - 1, s))).sum()
+            banzhaf[i] = gain.mean()
+        return shapley, banzhaf
 
 
 def all_actions(n: int) -> Tensor:

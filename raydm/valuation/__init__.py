@@ -1,5 +1,7 @@
 """Data valuation: how likely each training example should be used."""
 
-from raydm.valuation.dvrl import BASELINES, DVRL, MakeUtility, Settings, ValueFunction, is_number, value_estimator
+from raydm.valuation.dvrl import DVRL, MakeUtility
+from raydm.valuation.settings import BASELINES, Settings, is_number
+from raydm.valuation.value_function import ValueFunction, load_value_function
 
-__all__ = ["BASELINES", "DVRL", "MakeUtility", "Settings", "ValueFunction", "is_number", "value_estimator"]
+__all__ = ["BASELINES", "DVRL", "MakeUtility", "Settings", "ValueFunction", "is_number", "load_value_function"]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import dataclasses
+from collections.abc import Callable, Generator, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,116 +13,31 @@ import torch
 from torch import Tensor
 
 from raydm.baselines import Baseline, FullData, LeaveOneOut, MovingAverage
+from raydm.control_variates import ControlVariate, Datamodel, NoControl, Taylor
 from raydm.data.examples import Examples
 from raydm.data.source import UniformBatches
-from raydm.data.task import Task
-from raydm.errors import ParameterError, RaydmError, one_of
-from raydm.gradients import ScoreFunction
+from raydm.gradients import Gradient, Pathwise, ScoreFunction
 from raydm.learner import Step, learn
-from raydm.manipulations import Select, agreement, marginal_information
-from raydm.networks import DataValueEstimator
-from raydm.predictors import Fitted, TrainingSets
+from raydm.manipulations import Select
+from raydm.policies import Bernoulli, Policy, Relaxed, StraightThrough
 from raydm.seeding import stream
-from raydm.utility import InProcess, Problem, Utility, failed, one_thread
+from raydm.utility import InProcess, Problem, Utility, one_thread
+from raydm.valuation.evidence import POOLED, gather
+from raydm.valuation.judge import Fold, Verdict, best_input, collapse, judge, split
+from raydm.valuation.settings import Settings
+from raydm.valuation.training import training_sets
+from raydm.valuation.value_function import Seen, ValueFunction, sigmoid, value_estimator
 
-BASELINES = ("leave-one-out", "moving-average", "full-data")
 MakeUtility = Callable[[Problem], Utility]
 
-
-@dataclass(frozen=True)
-class Settings:
-    """How DVRL learns. The defaults are ours, measured in the README; the paper's stand beside them.
-
-    Attributes:
-        steps: T, outer iterations (the released code: 2000).
-        outer_batch: B, examples drawn a step (the paper: 2000; much smaller batches learn faster, since an example's
-            share of the utility grows).
-        rollouts: R, inner trainings a step (the paper: 1).
-        baseline: delta: "leave-one-out" over the R rollouts, "moving-average" (the paper), or "full-data" (the
-            released code).
-        reward_scale: C > 0, or "std" (see `raydm.gradients.ScoreFunction`).
-        learning_rate: of Adam on phi, > 0; it falls to 0 along a cosine where `anneal` is set (not so in the paper).
-        anneal: whether it falls. The last steps then average the noise of single draws out.
-        exploration: weight of the exploration penalty, >= 0.
-        mean_bounds: lowest and highest mean of h_phi over a batch that the penalty lets pass, in [0, 1] (the released
-            code: 0.1, 0.9; closer ones keep h_phi from taking nearly everything before it tells examples apart).
-        hidden: width of h_phi's first layers.
-    """
-
-    steps: int = 400
-    outer_batch: int = 64
-    rollouts: int = 32
-    baseline: str = "leave-one-out"
-    reward_scale: float | str = "std"
-    learning_rate: float = 0.01
-    anneal: bool = True
-    exploration: float = 1e3
-    mean_bounds: tuple[float, float] = (0.3, 0.7)
-    hidden: int = 100
-
-    def check(self) -> None:
-        """Raises ParameterError where a setting is out of its range."""
-        owner = "DVRL"
-        for name in ("steps", "outer_batch", "rollouts", "hidden"):
-            value = getattr(self, name)
-            if not (isinstance(value, (int, np.integer)) and value >= 1):
-                raise ParameterError.of(name, owner, "an integer >= 1", value)
-        if self.baseline not in BASELINES:
-            raise ParameterError.of("baseline", owner, one_of(BASELINES), self.baseline)
-        if self.reward_scale != "std" and not (is_number(self.reward_scale) and float(self.reward_scale) > 0):
-            raise ParameterError.of("reward_scale", owner, "a number > 0 or 'std'", self.reward_scale)
-        if not (is_number(self.learning_rate) and self.learning_rate > 0):
-            raise ParameterError.of("learning_rate", owner, "a number > 0", self.learning_rate)
-        if not (is_number(self.exploration) and self.exploration >= 0):
-            raise ParameterError.of("exploration", owner, "a number >= 0", self.exploration)
-        if not (len(self.mean_bounds) == 2 and 0 <= self.mean_bounds[0] <= self.mean_bounds[1] <= 1):
-            raise ParameterError.of("mean_bounds", owner, "(low, high) with 0 <= low <= high <= 1", self.mean_bounds)
-        if self.rollouts < 2 and (self.baseline == "leave-one-out" or self.reward_scale == "std"):
-            raise ParameterError(
-                f"baseline={self.baseline!r} with reward_scale={self.reward_scale!r} compares the rollouts of a step, "
-                "so the 'rollouts' parameter must be >= 2. Got 1. Use more, or baseline='moving-average' with a "
-                "reward_scale of 1."
-            )
-
-
-def is_number(value: object) -> bool:
-    """Whether it is a finite real number."""
-    return isinstance(value, (int, float, np.integer, np.floating)) and bool(np.isfinite(value))
-
-
-@dataclass(frozen=True)
-class ValueFunction:
-    """A learned h_phi with what it needs to value any labelled examples.
-
-    Attributes:
-        manipulation: holds h_phi.
-        validation_model: trained once on D^v; gives the marginal information.
-        task: what the labels are.
-        least: see `raydm.manipulations.marginal_information`; a hundredth of the training targets' mean size.
-    """
-
-    manipulation: Select
-    validation_model: Fitted
-    task: Task
-    least: float
-
-    def marginal_information(self, examples: Examples) -> Tensor:
-        """The gap to the model that was trained once on D^v: (N, C) or (N, 1)."""
-        with one_thread():
-            predictions = self.validation_model.predict(torch.from_numpy(examples.x))[0].detach().cpu()
-        return marginal_information(torch.from_numpy(examples.y), predictions, self.task, least=self.least)
-
-    def values(self, examples: Examples) -> npt.NDArray[np.float64]:
-        """Data values h_phi(x, y) in [0, 1] of any N examples: (N,)."""
-        with torch.no_grad(), one_thread():
-            logits = self.manipulation.logits(
-                torch.from_numpy(examples.x), torch.from_numpy(examples.y), self.marginal_information(examples)
-            )
-        return torch.sigmoid(logits.double()).numpy()  # float64 keeps apart what float32 would tie at 1
+_RELAXED = {"gumbel": Relaxed, "straight-through": StraightThrough}
 
 
 class DVRL:
-    """Data Valuation using Reinforcement Learning (Yoon, Arik, Pfister 2020), Algorithm 1.
+    """Data Valuation using Reinforcement Learning (Yoon, Arik, Pfister 2020), Algorithm 1, judged.
+
+    Differences from the paper: h_phi sees more evidence, starts from the best single input, and is returned only if it
+    beats that input on trusted rows that it did not learn from. `Settings` tells how to have it as published.
 
     Args:
         train: the training set, N examples.
@@ -130,7 +46,11 @@ class DVRL:
         make_utility: maps the problem to its utility: in this process, or on a cluster.
 
     Attributes:
-        value_function: h_phi as learned so far, and what it needs to value examples.
+        value_function: what values examples: h_phi as learned so far; after `steps`, what the judge returned.
+        total: how many steps there are, if none is made again.
+        restarts: for each time that h_phi collapsed: fold, attempt, and how.
+        detection: how well each input alone tells trusted labels from wrong ones, in [0, 1].
+        verdict: what the judge found; None before, and where nothing was judged.
     """
 
     def __init__(
@@ -138,90 +58,149 @@ class DVRL:
     ) -> None:
         settings.check()
         self.train, self.problem, self.settings, self.make_utility = train, problem, settings, make_utility
-        validation_model = _fit(problem, problem.valid, np.ones(len(problem.valid)), "The model of the validation set")
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(int(stream(problem.seed, "estimator").integers(2**63)))
-            estimator = value_estimator(problem.task, train.x.shape[1], settings.hidden)
-        self.manipulation = Select(
-            estimator,
-            problem.task,
-            y_scale=_location_scale(train, problem.task),
-            exploration=settings.exploration,
-            bounds=settings.mean_bounds,
-        )
-        least = 0.01 * float(np.abs(train.y).mean()) or 1.0
-        self.value_function = ValueFunction(self.manipulation, validation_model, problem.task, least)
-        self.manipulation.evidence = self.value_function.marginal_information(train)
+        self._gradient(None)  # refuses a predictor that the gradient cannot go through, before any work
+        evidence = gather(train, problem, settings.evidence)
+        alone = ValueFunction(evidence, settings.evidence[0], (), starts=settings.start == "evidence", learned=False)
+        favourite = POOLED if len(evidence.sources) > 1 else alone.best
+        best, self.detection = best_input(alone.rankings, problem, favourite)
+        self.value_function = dataclasses.replace(alone, best=best)
+        self._seen: Seen = self.value_function.see(train)
+        self._folds = split(problem, settings.judge) if settings.steps else []
+        self.restarts: list[dict[str, Any]] = []
+        self.verdict: Verdict | None = None
+
+    @property
+    def total(self) -> int:
+        """Steps of all folds."""
+        return len(self._folds) * self._steps_a_fold
 
     def steps(self) -> Iterator[Step]:
-        """Yields each step as it is done."""
-        utility, chosen = self.make_utility(self.problem), self.settings
-        optimizer = torch.optim.Adam(self.manipulation.parameters(), lr=chosen.learning_rate)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, chosen.steps)
-        steps = learn(
-            UniformBatches(self.train, batch_size=chosen.outer_batch, steps=chosen.steps, seed=self.problem.seed),
-            self.manipulation,
-            ScoreFunction(self._baseline(utility), chosen.reward_scale),
+        """Yields each step as it is done, t counted on; exhaust it for the judge's verdict."""
+        kept: list[tuple[Fold, Select]] = []
+        if self._folds:
+            utility = self.make_utility(self._folds[0].problem)
+            try:
+                for number, fold in enumerate(self._folds):
+                    utility.turn_to(fold.problem)
+                    learned = yield from self._fold(number, fold, utility, [m for _, m in kept])
+                    kept += [(fold, member) for member in learned]
+            finally:
+                utility.close()
+        members = [member for _, member in kept]
+        self.value_function = dataclasses.replace(self.value_function, members=members, learned=bool(members))
+        if members and self.settings.judge:
+            self.verdict = judge(self.value_function, self.train, self._seen, kept)
+            better = self.verdict is not None and self.verdict.learned_is_better
+            self.value_function = dataclasses.replace(self.value_function, learned=better)
+
+    def final_weights(self) -> npt.NDArray[np.float64] | None:
+        """Weights (N,) with which a predictor was judged to be best; None where nothing was judged."""
+        if self.verdict is None:
+            return None
+        if self.verdict.best_weights == "unvalued":
+            return np.ones(len(self.train))
+        by = dataclasses.replace(self.value_function, learned=self.verdict.best_weights == "learned")
+        return by.values(self.train)
+
+    def _fold(
+        self, number: int, fold: Fold, utility: Utility, before: list[Select]
+    ) -> Generator[Step, None, list[Select]]:
+        """Learns one h_phi, from other draws where it collapses; returns it in a list, or none."""
+        for attempt in range(1 + self.settings.restarts):
+            path = (number, attempt)
+            seed = self.problem.seed if path == (0, 0) else int(stream(self.problem.seed, "h", *path).integers(2**31))
+            member = self._member(seed)
+            self.value_function = dataclasses.replace(self.value_function, members=[*before, member], learned=True)
+            yield from self._learn(member, utility, seed, number * self._steps_a_fold)
+            values = sigmoid(self.value_function.log_odds(member, self.train, self._seen))
+            how = collapse(values, sigmoid(self._seen.log_odds[self.value_function.best]))
+            if how is None:
+                return [member]
+            self.restarts.append({"fold": number, "attempt": attempt, "how": how})
+        return []
+
+    def _member(self, seed: int) -> Select:
+        """An untrained h_phi on the training set's evidence; at its start, where it has one."""
+        chosen, problem = self.settings, self.problem
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(int(stream(seed, "estimator").integers(2**63)))
+            estimator = value_estimator(
+                problem.task, self.train.x.shape[1], chosen.hidden, len(chosen.evidence), starts=self._starts
+            )
+        low, high = chosen.mean_bounds
+        start = self._seen.start if self._starts else None
+        if start is not None:
+            mean = float(start.sigmoid().mean())
+            low, high = min(low, mean), max(high, mean)
+        return Select(
+            estimator,
+            problem.task,
+            self._seen.gaps,
+            y_scale=_location_scale(self.train, problem.task.kind),
+            exploration=chosen.exploration,
+            bounds=(low, high),
+            start=start,
+            distribution=self._distribution,
+        )
+
+    def _learn(self, member: Select, utility: Utility, seed: int, offset: int) -> Iterator[Step]:
+        chosen, steps = self.settings, self._steps_a_fold
+        optimizer = torch.optim.Adam(member.parameters(), lr=chosen.learning_rate)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+        learning = learn(
+            UniformBatches(self.train, batch_size=chosen.outer_batch, steps=steps, seed=seed),
+            member,
+            self._gradient(utility),
             utility,
             optimizer,
             rollouts=chosen.rollouts,
-            seed=self.problem.seed,
+            seed=seed,
         )
-        try:
-            while step := self._next(steps):
-                if chosen.anneal:
-                    schedule.step()
-                yield step
-        finally:
-            utility.close()
+        while step := _next(learning):
+            if chosen.anneal:
+                schedule.step()
+            yield dataclasses.replace(step, t=offset + step.t)
 
-    def _next(self, steps: Iterator[Step]) -> Step | None:
-        with one_thread():  # not around the yield: between steps the threads are the consumer's
-            return next(steps, None)
+    def _gradient(self, utility: Utility | None) -> Gradient:
+        chosen, predictor = self.settings, self.problem.predictor
+        if chosen.policy != "bernoulli":
+            return Pathwise(predictor)
+        control: ControlVariate = NoControl()
+        if chosen.control_variate == "taylor":
+            control = Taylor(predictor, self.problem.seed)
+        elif chosen.control_variate == "datamodel":
+            control = Datamodel(len(self.train))
+        return ScoreFunction(self._baseline(utility), chosen.reward_scale, control)
 
-    def _baseline(self, utility: Utility) -> Baseline:
+    def _baseline(self, utility: Utility | None) -> Baseline:
         if self.settings.baseline == "moving-average":
             return MovingAverage()
-        if self.settings.baseline == "leave-one-out":
+        if self.settings.baseline == "leave-one-out" or utility is None:
             return LeaveOneOut()
-        everything = _sets(self.train, np.ones(len(self.train)), self.problem.task)
+        everything = training_sets(self.train, np.ones(len(self.train)), self.problem.task)
         return FullData(float(utility(everything, step=self.settings.steps)))  # a step number that no rollout has
 
-    def inputs(self, examples: Examples) -> dict[str, npt.NDArray[np.float64]]:
-        """The trivial rankings (N,) of N examples, higher is better: random, and the marginal information alone."""
-        evidence = self.value_function.marginal_information(examples)
-        alone = agreement(torch.from_numpy(examples.y), evidence, self.problem.task)
-        return {
-            "random": stream(self.problem.seed, "random ranking").random(len(examples)),
-            "marginal_information": alone.double().numpy(),
-        }
+    @property
+    def _steps_a_fold(self) -> int:
+        return max(1, self.settings.steps // max(1, len(self._folds)))
 
-    def final_predictor(self, weights: npt.ArrayLike) -> Fitted:
-        """The predictor trained once on the training set with the given weights (N,)."""
-        return _fit(self.problem, self.train, np.asarray(weights), "The final predictor")
+    @property
+    def _starts(self) -> bool:
+        return self.value_function.starts
 
-
-def value_estimator(task: Task, n_features: int, hidden: int) -> DataValueEstimator:
-    """An untrained h_phi for D features; the marginal information is as wide as the labels."""
-    return DataValueEstimator(n_features, task.n_outputs, task.n_outputs, hidden=hidden)
+    @property
+    def _distribution(self) -> Callable[[Tensor], Policy]:
+        if self.settings.policy == "bernoulli":
+            return Bernoulli
+        return partial(_RELAXED[self.settings.policy], temperature=self.settings.temperature)
 
 
-def _sets(examples: Examples, weights: npt.NDArray[Any], task: Task) -> TrainingSets:
-    w = torch.from_numpy(np.atleast_2d(weights).astype(np.float32))
-    return TrainingSets(torch.from_numpy(examples.x), torch.from_numpy(examples.y), w, task)
+def _next(steps: Iterator[Step]) -> Step | None:
+    with one_thread():  # not around the yield: between steps the threads are the consumer's
+        return next(steps, None)
 
 
-def _fit(problem: Problem, examples: Examples, weights: npt.NDArray[Any], what: str) -> Fitted:
-    try:
-        with one_thread():
-            return problem.predictor.fit(_sets(examples, weights, problem.task), seed=problem.seeds(0, 1))
-    except RaydmError:
-        raise
-    except Exception as error:  # whatever a predictor of the user's own, or its arguments, may raise
-        raise failed(what, error) from error
-
-
-def _location_scale(train: Examples, task: Task) -> tuple[float, float]:
-    if task.kind == "classification":
+def _location_scale(train: Examples, kind: str) -> tuple[float, float]:
+    if kind == "classification":
         return 0.0, 1.0
     return float(train.y.mean()), float(train.y.std()) or 1.0

@@ -48,12 +48,27 @@ def test_the_bits_are_those_of_one_process(
     torch.testing.assert_close(pools[actors](sets, step=5), InProcess(given)(sets, step=5), rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("actors", [1, 4])
+@pytest.mark.parametrize("predictor", ["logistic", "mlp", "naive-bayes"])
+def test_the_predictions_are_those_of_one_process(
+    digits_small: Any, problem: Problem, pools: Pools, actors: int, predictor: str
+) -> None:
+    given = replace(problem, predictor=make_predictor(predictor))
+    sets, x = drawn(digits_small[0], 10), torch.from_numpy(digits_small[1].x[:7])
+    pools[actors].turn_to(given)
+    here, there = (u.predictions(sets, x, step=5) for u in (InProcess(given), pools[actors]))
+    assert here.shape == (10, 7, 3)
+    torch.testing.assert_close(there, here, rtol=0, atol=0)
+
+
 def test_sets_of_their_own_for_each_rollout(digits_small: Any, problem: Problem, pools: Pools) -> None:
     shared = drawn(digits_small[0], 6)
     x = shared.x * torch.linspace(0.5, 1.5, 6)[:, None, None]
     own = TrainingSets(x, shared.y.expand(6, -1).clone(), shared.w, TASK)
     pools[4].turn_to(problem)
     torch.testing.assert_close(pools[4](own, step=0), InProcess(problem)(own, step=0), rtol=0, atol=0)
+    here, there = (u.predictions(own, shared.x[:3], step=0) for u in (InProcess(problem), pools[4]))
+    torch.testing.assert_close(there, here, rtol=0, atol=0)
 
 
 def borrowed(pool: RayUtility) -> Callable[[Problem], Utility]:
@@ -147,6 +162,8 @@ def test_a_failed_rollout_names_the_step(
     for utility in (pools[1], InProcess(given)):
         with pytest.raises(RolloutError, match=message):
             utility(drawn(digits_small[0], 2), step=7)
+        with pytest.raises(RolloutError, match=message.replace("rollout 0 .*nan", "prediction of rollout 0 .*NaN")):
+            utility.predictions(drawn(digits_small[0], 2), torch.from_numpy(digits_small[0].x), step=7)
 
 
 def test_what_can_never_be_placed_is_refused_at_once(problem: Problem, cluster: Connection) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ from raydm.data.source import Batch
 from raydm.data.task import Task
 from raydm.manipulations import Select, agreement, marginal_information
 from raydm.networks import DataValueEstimator
-from raydm.policies import Bernoulli
+from raydm.policies import Bernoulli, Relaxed, StraightThrough
 from raydm.testing import ManipulationContract
 
 CLASSES, TARGETS = Task("classification", 3), Task("regression", 1)
@@ -26,6 +28,16 @@ def make(task: Task, examples: Examples, **arguments) -> Select:
 class TestSelect(ManipulationContract):
     def make(self, task: Task, examples: Examples) -> Select:
         return make(task, examples)
+
+
+class TestSelectRelaxed(ManipulationContract):
+    def make(self, task: Task, examples: Examples) -> Select:
+        return make(task, examples, distribution=Relaxed)
+
+
+class TestSelectStraightThrough(ManipulationContract):
+    def make(self, task: Task, examples: Examples) -> Select:
+        return make(task, examples, distribution=partial(StraightThrough, temperature=0.2))
 
 
 def test_marginal_information_of_classes_by_hand():

@@ -89,6 +89,8 @@ def test_discovery_by_hand() -> None:
     right = np.arange(N, dtype=float)  # the flipped are the lowest
     found = discovery({LEARNED: right, "inverse": -right, "constant": np.ones(N)}, flipped)
     assert found["auc"] == {LEARNED: 1.0, "inverse": 0.0, "constant": 0.5}
+    # The cut through 0 .. 19 lies in the middle: ten are called flipped, with all four among them, or none.
+    assert found["f1"] == {LEARNED: pytest.approx(2 * 4 / (10 + 4)), "inverse": 0.0, "constant": 0.0}
     assert found["flipped"] == 0.2
     share = np.array(found["inspected"])
     assert share == pytest.approx(np.arange(21) / 20)

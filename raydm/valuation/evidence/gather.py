@@ -1,0 +1,201 @@
+"""Evidence beside x and y: what models that did not see a row say of its label. h_phi's inputs, and its start.
+
+Axes: N training examples, M validation examples, Q rows, E sources, C outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from raydm.data.examples import Examples
+from raydm.data.task import Task
+from raydm.errors import ParameterError, one_of
+from raydm.manipulations import marginal_information
+from raydm.predictors import BlackBox, Predictor, TrainingSets, make_predictor
+from raydm.seeding import stream
+from raydm.utility import Problem, one_thread
+from raydm.valuation.evidence.crossfit import CrossFitted, cross_fit, load_cross_fitted
+from raydm.valuation.evidence.pool import Pool, fit_pool
+
+SOURCES = ("validation", "out-of-fold", "forest", "extra-trees", "neighbors")
+POOLED = "pooled"
+
+_FOLDS = 5
+_ROUNDS = 2  # the second learns from rows weighted by what the first says of them; a third changes nothing
+_TRUST = 3.0  # weight of a trusted row beside a training row
+_TREE_ROWS = 20_000  # of which each tree of a larger set sees a draw
+_STACK_ROWS = 20_000  # on which the pool is fitted, at most
+_LEAST_WEIGHT = 1e-3  # below it a row is absent
+
+_TREES = {  # package path, and the least rows of a leaf: large leaves are not shaped by single wrong labels
+    "forest": ("RandomForest", 5),
+    "extra-trees": ("ExtraTrees", 2),
+}
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the sources say, pooled and each by itself; of any labelled rows.
+
+    Attributes:
+        sources: by name.
+        pools: of all sources as "pooled", and of each alone under its own name.
+        task: what the labels are.
+        least: see `raydm.manipulations.marginal_information`.
+    """
+
+    sources: Mapping[str, CrossFitted]
+    pools: Mapping[str, Pool]
+    task: Task
+    least: float
+
+    def predictions(self, examples: Examples) -> Tensor:
+        """What each source says of each row, by models that did not see it: (E, Q, C) float64."""
+        return torch.stack([source.predict(examples.x) for source in self.sources.values()])
+
+    def gaps(self, y: Tensor, predictions: Tensor) -> Tensor:
+        """The marginal information of each source, side by side: (Q, E * C) float32; predictions (E, Q, C)."""
+        return torch.cat([marginal_information(y, p, self.task, least=self.least) for p in predictions], -1)
+
+    def log_odds(self, y: Tensor, predictions: Tensor, *, trusted: bool = False) -> dict[str, Tensor]:
+        """Log-odds (Q,) that each label is right, by each pool; predictions (E, Q, C)."""
+        names = list(self.sources)
+        of = {name: predictions[[names.index(name)]] for name in names} | {POOLED: predictions}
+        return {name: pool.log_odds(of[name], y, trusted=trusted) for name, pool in self.pools.items()}
+
+    def save(self, folder: Path) -> None:
+        """Writes every source's models; the rest of it is `state`."""
+        for name, source in self.sources.items():
+            source.save(folder / name)
+
+    def state(self) -> dict[str, Any]:
+        """What `load_evidence` needs beside the models, as JSON allows."""
+        return {
+            "least": self.least,
+            "sources": {
+                name: None if source.known is None else source.known.tolist() for name, source in self.sources.items()
+            },
+            "seed": next(iter(self.sources.values())).seed,
+            "pools": {
+                name: {
+                    "weights": list(pool.weights),
+                    "rates": list(pool.rates),
+                    "spread": pool.spread,
+                    "marginal": list(pool.marginal),
+                }
+                for name, pool in self.pools.items()
+            },
+        }
+
+
+def check_sources(names: Sequence[str]) -> None:
+    """Raises ParameterError unless these are different sources, one at least."""
+    if isinstance(names, str) or not names or len({*names}) < len(names) or not {*names} <= {*SOURCES}:
+        raise ParameterError.of("evidence", "DVRL", f"different ones of {one_of(SOURCES)[len('one of ') :]}", names)
+
+
+@one_thread()
+def gather(train: Examples, problem: Problem, names: Sequence[str]) -> Evidence:
+    """Cross-fits every source on the training and the trusted rows together, and pools them.
+
+    The validation source sees the trusted rows alone. Of the others, the first round takes the training labels as
+    they are; the next weights each row by the probability that its label is right, as the round before pooled it.
+
+    Args:
+        train: N examples.
+        problem: predictor, validation set and seed.
+        names: of the sources, E of them.
+
+    Raises:
+        RolloutError: a training failed.
+    """
+    task, n = problem.task, len(train)
+    x = np.concatenate([train.x, problem.valid.x])
+    y = torch.from_numpy(np.concatenate([train.y, problem.valid.y]))
+    rows = Examples(x, y.numpy(), np.arange(len(x)))
+    trusted = torch.arange(len(x)) >= n
+    least = 0.01 * float(np.abs(train.y).mean()) or 1.0
+    some = torch.from_numpy(_some(len(x), n, problem.seed))
+    right = torch.ones(len(x), dtype=torch.float64)
+    for _ in range(_ROUNDS):
+        sources = {name: _source(name, rows, right, trusted, problem) for name in names}
+        evidence = Evidence(sources, {}, task, least)
+        said = evidence.predictions(rows)
+        alone = {name: said[[i]] for i, name in enumerate(names)}
+        pools = {
+            name: fit_pool(p[:, some], y[some], trusted[some], task) for name, p in (alone | {POOLED: said}).items()
+        }
+        odds = [pools[POOLED].log_odds(said, y, trusted=t) for t in (False, True)]
+        right = torch.where(trusted, odds[1], odds[0]).sigmoid()
+    return replace(evidence, pools=pools)
+
+
+def load_evidence(
+    folder: Path, state: Mapping[str, Any], predictor: Predictor, task: Task, n_features: int
+) -> Evidence:
+    """Reads what `Evidence.save` and `Evidence.state` gave.
+
+    Raises:
+        RunError: it is missing or torn.
+    """
+    sources = {
+        name: load_cross_fitted(
+            source_predictor(name, predictor, task, 0), folder / name, task, n_features, seed=state["seed"], known=known
+        )
+        for name, known in state["sources"].items()
+    }
+    pools = {
+        name: Pool(task, tuple(p["weights"]), tuple(p["rates"]), float(p["spread"]), tuple(p["marginal"]))
+        for name, p in state["pools"].items()
+    }
+    return Evidence(sources, pools, task, float(state["least"]))
+
+
+def source_predictor(name: str, predictor: Predictor, task: Task, n: int) -> Predictor:
+    """The model that a source trains; predictor is the run's own, n how many rows there are."""
+    if name in ("validation", "out-of-fold"):
+        return predictor
+    if name == "neighbors":
+        return make_predictor("neighbors")
+    family, leaf = _TREES[name]
+    kind = "Classifier" if task.kind == "classification" else "Regressor"
+    rows = {"max_samples": _TREE_ROWS} if n > _TREE_ROWS else {}
+    return make_predictor(
+        f"sklearn.ensemble.{family}{kind}", n_estimators=100, min_samples_leaf=leaf, bootstrap=True, **rows
+    )
+
+
+def _source(name: str, rows: Examples, right: Tensor, trusted: Tensor, problem: Problem) -> CrossFitted:
+    predictor = source_predictor(name, problem.predictor, problem.task, len(rows))
+    if isinstance(predictor, BlackBox) and not predictor.takes_weights(problem.task):
+        w = (right >= 0.5).float()
+    else:
+        w = torch.where(right < _LEAST_WEIGHT, 0.0, right * torch.where(trusted, _TRUST, 1.0)).float()
+    x, y = torch.from_numpy(rows.x), torch.from_numpy(rows.y)
+    if name == "validation":
+        x, y, w = x[trusted], y[trusted], w[trusted]
+    sets = TrainingSets(x, y, w.unsqueeze(0), problem.task)
+    return cross_fit(
+        predictor,
+        sets,
+        count=_FOLDS,
+        seed=problem.seed,
+        seeds=problem.seeds(0, 1),
+        what=f"The evidence {name!r}",
+        whole=name == "validation",  # training rows are then judged by all trusted rows, as in the paper
+    )
+
+
+def _some(total: int, n: int, seed: int) -> np.ndarray:
+    """Rows to fit the pool on: all, or a draw of the training rows and all trusted rows."""
+    if total <= _STACK_ROWS:
+        return np.arange(total)
+    drawn = stream(seed, "pool").choice(n, min(n, _STACK_ROWS), replace=False)
+    return np.concatenate([np.sort(drawn), np.arange(n, total)])
