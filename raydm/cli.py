@@ -20,7 +20,7 @@ from raydm.errors import RaydmError, RaydmWarning
 _BAD_INPUT = 2  # argparse's own exit status
 _INTERRUPTED = 130
 _BROKEN_PIPE = 141
-_EVIDENCE = ("validation", "out-of-fold", "forest", "extra-trees", "neighbors")
+_EVIDENCE = ("validation", "out-of-fold", "linear", "forest", "extra-trees", "neighbors")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -135,8 +135,8 @@ def _learning(parser: argparse.ArgumentParser) -> None:
         "on the selected rows, or on all alike (default: as judged on held-out trusted rows)")  # fmt: skip
 
     add = parser.add_argument_group("learning, by dvrl").add_argument
-    add("--evidence", nargs="+", default=_EVIDENCE, metavar="SOURCE", help="what h_phi sees beside x and y: of "
-        "validation, out-of-fold, forest, extra-trees, neighbors (default: all; the paper: validation)")  # fmt: skip
+    add("--evidence", nargs="+", default=_EVIDENCE, metavar="SOURCE", help="what h_phi sees: of "
+        "validation, out-of-fold, linear, forest, extra-trees, neighbors (default: all)")  # fmt: skip
     add("--start", default="evidence", help="evidence (default): from the best single input; nothing: untrained")
     add("--judge", type=int, default=2, metavar="FOLDS", help="folds of the trusted rows on which what was learned is "
         "compared with its inputs (default 2); 0: return it unjudged")  # fmt: skip

@@ -29,7 +29,7 @@ from raydm.seeding import stream
 from raydm.utility import InProcess, Problem
 from raydm.valuation import MakeUtility, Settings, ValueFunction, is_number
 from raydm.valuation.game import Estimate
-from raydm.valuation.methods import THRESHOLDS, Learned, check_params, make_valuation
+from raydm.valuation.methods import SHARES, Learned, check_params, make_valuation, usual_threshold
 from raydm.valuation.training import fit, takes_weights
 
 _LABEL = "__label__"
@@ -56,7 +56,8 @@ class DataValuator(BaseEstimator):  # type: ignore[misc]
         steps, outer_batch, rollouts, baseline, reward_scale, learning_rate, anneal, exploration, mean_bounds, evidence,
             start, judge, restarts, policy, temperature, control_variate: how DVRL learns; see
             `raydm.valuation.Settings`.
-        threshold: examples of at least this value are selected; None: 0.5 for "dvrl" and "data-oob", else 0.
+        threshold: examples of at least this value are selected. None: 0.5 where values are in [0, 1], else 0; for
+            "data-oob" of targets, minus their variance.
         final: how the final predictor is trained: on all examples "weighted" by the values, on the "kept" (selected)
             ones, or on "all" alike. None: as DVRL's judge found best on held-out trusted rows; where nothing was
             judged, weighted if values are in [0, 1] and the predictor takes weights, else kept.
@@ -67,8 +68,8 @@ class DataValuator(BaseEstimator):  # type: ignore[misc]
         random_state: the run's seed, an integer >= 0. Equal seeds give equal values.
 
     Attributes:
-        values_: (N,) data values in the order of the training rows; in [0, 1] by DVRL and Data-OOB. Rows that were held
-            out as the validation set have one by DVRL alone, else NaN.
+        values_: (N,) data values in the order of the training rows; in [0, 1] by DVRL, and by Data-OOB of classes. Rows
+            that were held out as the validation set have one by DVRL alone, else NaN.
         standard_errors_: (N,) of the values, for methods that sample; else None.
         selected_: (N,) bool, value >= threshold.
         threshold_: the threshold that was used.
@@ -187,6 +188,7 @@ class DataValuator(BaseEstimator):  # type: ignore[misc]
     def iterate(self, prepared: Prepared) -> Iterator[Step | Estimate]:
         """Learns from data that `raydm.data.prepare` checked and encoded; yields each step as it is done."""
         self.check()
+        self._check_values(prepared.labels.task)
         task = Task(prepared.labels.task, prepared.labels.n_outputs)
         predictor = self._predictor(prepared)
         self.problem_ = Problem(
@@ -207,7 +209,8 @@ class DataValuator(BaseEstimator):  # type: ignore[misc]
             self.history_.append(_record(len(self.history_), step, time.perf_counter() - started))
             yield step
         self.prepared_ = prepared
-        self.threshold_ = THRESHOLDS.get(self.method, 0.0) if self.threshold is None else self.threshold
+        usual = usual_threshold(self.method, prepared.train, task)
+        self.threshold_ = usual if self.threshold is None else self.threshold
         self.values_, self.standard_errors_ = self.valuation_.values(), self.valuation_.standard_errors()
         self.seconds_ = time.perf_counter() - started
         self.selected_ = self.values_ >= self.threshold_
@@ -269,21 +272,26 @@ class DataValuator(BaseEstimator):  # type: ignore[misc]
         owner = type(self).__name__
         self._settings().check()
         check_params(self.method, self.method_params or {})
-        if self.threshold is not None:
-            shares = self.method in THRESHOLDS
-            if not (is_number(self.threshold) and (not shares or 0 <= self.threshold <= 1)):
-                expected = "None or a number" + (" in [0, 1]" if shares else "")
-                raise ParameterError.of("threshold", owner, expected, self.threshold)
         if not (is_number(self.validation_share) and 0 < self.validation_share < 1):
             raise ParameterError.of("validation_share", owner, "a number in (0, 1)", self.validation_share)
         if self.final not in (None, "weighted", "kept", "all"):
             raise ParameterError.of("final", owner, "one of 'weighted', 'kept', 'all', None", self.final)
-        if self.final == "weighted" and self.method not in THRESHOLDS:
-            raise ParameterError.of("final", owner, f"'kept' or 'all' with method={self.method!r}", self.final)
+        self._check_values(None)
         if not (isinstance(self.shard, (int, np.integer)) and self.shard >= 1):
             raise ParameterError.of("shard", owner, "an integer >= 1", self.shard)
         if not (isinstance(self.random_state, (int, np.integer)) and self.random_state >= 0):
             raise ParameterError.of("random_state", owner, "an integer >= 0", self.random_state)
+
+    def _check_values(self, kind: TaskKind | None) -> None:
+        """Raises ParameterError where threshold or final do not fit values of the method; kind None: not yet known."""
+        owner, of = type(self).__name__, SHARES.get(self.method, ())
+        surely, perhaps = (len(of) == 2, len(of) > 0) if kind is None else (kind in of, kind in of)
+        if self.threshold is not None and not (is_number(self.threshold) and (not surely or 0 <= self.threshold <= 1)):
+            expected = "None or a number" + (" in [0, 1]" if surely else "")
+            raise ParameterError.of("threshold", owner, expected, self.threshold)
+        if self.final == "weighted" and not perhaps:
+            whose = f"method={self.method!r}" + (f" for {kind}" if kind and of else "")
+            raise ParameterError.of("final", owner, f"'kept' or 'all' with {whose}", self.final)
 
     def _predictor(self, prepared: Prepared) -> Predictor:
         kind, params = prepared.labels.task, dict(self.predictor_params or {})
@@ -307,7 +315,7 @@ class DataValuator(BaseEstimator):  # type: ignore[misc]
             return np.ones(len(self.values_))
         if judged is not None:
             return judged if takes_weights(predictor, task) else (judged >= self.threshold_).astype(np.float64)
-        weighted = self.method in THRESHOLDS and takes_weights(predictor, task)
+        weighted = task.kind in SHARES.get(self.method, ()) and takes_weights(predictor, task)
         if self.final == "weighted" or (self.final is None and weighted):
             return self.values_
         return self.selected_.astype(np.float64)

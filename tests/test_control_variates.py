@@ -16,6 +16,7 @@ from raydm.errors import ParameterError
 from raydm.gradients import ScoreFunction
 from raydm.policies import Bernoulli
 from raydm.predictors import make_predictor
+from raydm.seeding import stream
 from raydm.testing import LinearWorld, all_actions
 
 WORLDS = {
@@ -154,6 +155,14 @@ def test_taylor_s_own_draws_depend_on_the_seed_and_the_step_alone() -> None:
     assert all(((p > 0) & (p < 1)).all() for p in points.values())
 
 
+def test_taylor_s_own_draws_are_not_those_of_the_step() -> None:
+    # Points drawn from the noise of the step's actions would go over 1/2 where these are 1, and bias the estimate.
+    h = torch.full((200,), 0.5)
+    points = Taylor(TORCH, 0, draws=4)._points(h, 7)
+    actions = Bernoulli(torch.logit(h)).draw(4, stream(0, "actions", 7))
+    assert 0.4 < ((points > 0.5) == (actions > 0.5)).float().mean() < 0.6
+
+
 def test_taylor_refuses_a_predictor_that_is_not_differentiable() -> None:
     with pytest.raises(ParameterError, match=r"'taylor'.*BlackBox cannot be.*control_variate='none' or 'datamodel'"):
         Taylor(make_predictor("naive-bayes"), 0)
@@ -211,12 +220,14 @@ def test_datamodel_finds_what_each_example_is_worth() -> None:
 
 
 def test_datamodel_is_never_less_sure_than_before_it_began_and_more_sure_after_data() -> None:
-    model = Datamodel(4, memory=0.5)
+    model = Datamodel(4, memory=0.01)  # almost nothing is kept: each step begins nearly from the prior
     for t in range(5):
         model.observe(drawn(8, 2, t), drawn(8, 1, t + 50).squeeze(1), step_of([0, 1]).at(t))
         assert (model.variance <= model.prior).all()
-    assert (model.variance[:2] < model.prior).all()
     assert (model.variance[2:] == model.prior).all()
+    surer = Datamodel(4, memory=1.0)
+    surer.observe(drawn(8, 2), drawn(8, 1, 50).squeeze(1), step_of([0, 1]).at(0))
+    assert (surer.variance[:2] < surer.prior).all()
 
 
 def test_datamodel_waits_where_all_utilities_are_equal() -> None:

@@ -20,12 +20,13 @@ from raydm import DataValuator
 from raydm.data import flip_labels
 from raydm.errors import DataError, ParameterError, RaydmWarning
 from raydm.metrics import discovery_auc
+from raydm.valuation.training import fit
 
-SMALL = {"steps": 3, "rollouts": 4, "outer_batch": 16}
+SMALL = {"steps": 4, "rollouts": 4, "outer_batch": 16, "evidence": ("validation", "neighbors")}
 
 
 @pytest.mark.filterwarnings("ignore")
-@parametrize_with_checks([DataValuator(steps=2, rollouts=2, outer_batch=8)])
+@parametrize_with_checks([DataValuator(**(SMALL | {"steps": 2, "rollouts": 2}))])
 def test_scikit_learns_own_checks(estimator: Any, check: Any) -> None:
     check(estimator)  # no check is excepted; it raises AssertionError where the estimator fails
 
@@ -86,9 +87,12 @@ def test_what_fit_leaves_behind(wine: Any) -> None:
     assert learned.values_.shape == (120,)
     assert ((learned.values_ > 0) & (learned.values_ < 1)).all()
     np.testing.assert_array_equal(learned.selected_, learned.values_ >= 0.4)
-    assert [h["t"] for h in learned.history_] == [0, 1, 2]
+    assert [h["t"] for h in learned.history_] == [0, 1, 2, 3]
     assert all(h["utility_min"] <= h["utility"] <= h["utility_max"] for h in learned.history_)
-    assert set(learned.inputs_) == {"random", "marginal_information"}
+    assert set(learned.inputs_) == {"random", "pooled", "validation", "neighbors"}
+    assert learned.standard_errors_ is None
+    assert learned.threshold_ == 0.4
+    assert set(learned.valuation_.dvrl.detection) == {"pooled", "validation", "neighbors"}
     assert set(learned.predictor_.predict(xv)) <= {0, 1, 2}
     np.testing.assert_allclose(learned.predictor_.predict_proba(xv).sum(1), 1, atol=1e-6)
     np.testing.assert_array_equal(learned.value(x, y), learned.values_)
@@ -112,7 +116,7 @@ def test_steps_are_yielded_as_they_are_done(wine: Any) -> None:
     assert first.t == 0
     assert first.u.shape == (4,)
     assert not hasattr(valuator, "values_")
-    assert [s.t for s in steps] == [1, 2]
+    assert [s.t for s in steps] == [1, 2, 3]
     assert valuator.values_.shape == (120,)
 
 
@@ -162,6 +166,33 @@ def test_an_estimator_without_weights_trains_on_the_kept(wine: Any) -> None:
         DataValuator(KNeighborsClassifier(1), **SMALL, final="weighted").fit(x, y, X_valid=xv, y_valid=yv)
 
 
+def test_what_the_final_predictor_is_trained_on(wine: Any) -> None:
+    """Of the one nearest neighbour, which knows exactly the rows it was trained on."""
+    x, y, xv, yv = wine
+    wrong = np.where(np.arange(len(y)) < 20, (y + 1) % 3, y)
+    known = {}
+    for final in ("kept", "all"):
+        fitted = DataValuator(KNeighborsClassifier(1), **SMALL, final=final).fit(x, wrong, X_valid=xv, y_valid=yv)
+        known[final] = fitted.predictor_.predict(x) == wrong
+    assert known["all"].all()
+    assert known["kept"][fitted.selected_].all()
+    assert known["kept"][:20].mean() < 0.5  # most of the wrong labels were not kept, so nothing knows them
+
+
+def test_the_weights_that_were_judged_best_train_the_final_predictor(wine: Any) -> None:
+    x, y, xv, yv = wine
+    valuator = DataValuator(**SMALL).fit(x, y, X_valid=xv, y_valid=yv)
+    judged = valuator.valuation_.final_weights()
+    assert judged is not None
+    again = fit(valuator.problem_, valuator.prepared_.train, judged, "the same")
+    rows = torch.from_numpy(valuator.prepared_.valid.x)
+    assert torch.equal(again.predict(rows), valuator.predictor_.fitted.predict(rows))
+    unjudged = DataValuator(**SMALL, judge=0).fit(x, y, X_valid=xv, y_valid=yv)
+    assert unjudged.valuation_.final_weights() is None
+    again = fit(unjudged.problem_, unjudged.prepared_.train, unjudged.values_, "the same")
+    assert torch.equal(again.predict(rows), unjudged.predictor_.fitted.predict(rows))
+
+
 def test_nothing_selected_is_told(wine: Any) -> None:
     x, y, xv, yv = wine
     with pytest.warns(RaydmWarning, match="No example reaches the threshold"):
@@ -171,8 +202,23 @@ def test_nothing_selected_is_told(wine: Any) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("steps", 0),
+        ("steps", -1),
         ("steps", 1.5),
+        ("judge", 1),
+        ("judge", True),
+        ("restarts", -1),
+        ("start", "anywhere"),
+        ("evidence", ()),
+        ("evidence", "forest"),
+        ("evidence", None),
+        ("evidence", ("forest", "forest")),
+        ("evidence", ("gossip",)),
+        ("evidence", (["forest"],)),
+        ("policy", "greedy"),
+        ("temperature", 0.0),
+        ("control_variate", "luck"),
+        ("method", "guess"),
+        ("method_params", {"permutations": 3}),
         ("outer_batch", 0),
         ("rollouts", 1),
         ("baseline", "mean"),
@@ -182,11 +228,13 @@ def test_nothing_selected_is_told(wine: Any) -> None:
         ("learning_rate", float("nan")),
         ("exploration", -1),
         ("threshold", 1.5),
-        ("final", "all"),
+        ("final", "best"),
         ("validation_share", 1.0),
         ("shard", 0),
         ("shard", 1.5),
         ("threshold", "a"),
+        ("mean_bounds", 0.5),
+        ("mean_bounds", (0.5, "a")),
         ("validation_share", None),
         ("random_state", -1),
         ("metric", "rmse"),
@@ -215,5 +263,18 @@ def test_flipped_labels_get_low_values(baseline: str) -> None:
     order = np.random.default_rng(0).permutation(len(y))
     x, y = x[order], y[order]
     noisy, flipped = flip_labels(y[:500].astype(np.int64), 0.2, n_classes=10, seed=0)
-    learned = DataValuator(baseline=baseline, steps=300).fit(x[:500], noisy, X_valid=x[500:600], y_valid=y[500:600])
+    published = {"evidence": ("validation",), "start": "nothing", "judge": 0}  # what is tested is the loop itself
+    learned = DataValuator(baseline=baseline, steps=300, **published).fit(
+        x[:500], noisy, X_valid=x[500:600], y_valid=y[500:600]
+    )
     assert discovery_auc(learned.values_, flipped) > 0.85
+
+
+def test_the_defaults_find_nearly_all_flipped_labels() -> None:
+    x, y = load_digits(n_class=3, return_X_y=True)
+    order = np.random.default_rng(0).permutation(len(y))
+    x, y = x[order], y[order]
+    noisy, flipped = flip_labels(y[:200].astype(np.int64), 0.3, n_classes=3, seed=0)
+    valuator = DataValuator(steps=4, rollouts=4).fit(x[:200], noisy, X_valid=x[200:230], y_valid=y[200:230])
+    assert discovery_auc(valuator.values_, flipped) > 0.97
+    assert np.mean((valuator.values_ < 0.5) == flipped) > 0.95  # values are probabilities: no cut is to be found

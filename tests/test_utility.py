@@ -154,3 +154,51 @@ def test_a_training_that_raises_names_the_step(digits_small):
     for work in (utility, lambda sets, step: utility.predictions(sets, torch.zeros(1, 64), step=step)):
         with pytest.raises(RolloutError, match=r"Step 4: a rollout's training failed.*no rows"):
             work(sets_of(train), step=4)
+
+
+def held_by_few(train, rollouts=6):
+    """Sets of the first rows alone, of 2 to 7 each; one more is left out of all but the last."""
+    w = torch.zeros(rollouts, len(train))
+    for r in range(rollouts):
+        w[r, : r + 2] = 1
+    return TrainingSets(torch.from_numpy(train.x), torch.from_numpy(train.y), w, TASK)
+
+
+def test_rows_that_no_set_of_a_shard_holds_are_taken_out_before(digits_small):
+    train, valid = digits_small
+    sets, x = held_by_few(train), torch.from_numpy(valid.x)
+    predictor = make_predictor("logistic", device="cpu")
+    assert sets.compact().w.shape == (6, 7)
+    p = InProcess(problem(valid, predictor, shard=3)).predictions(sets, x, step=0)
+    torch.testing.assert_close(p, predictor.fit_predict(sets, x, seed=np.zeros(6, int)), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "rows"), [("logistic", 7), ("mlp", 60)])
+def test_only_where_every_step_sees_the_whole_set(digits_small, name, rows, monkeypatch):
+    seen = []
+    predictor = make_predictor(name, epochs=1, device="cpu")
+    monkeypatch.setattr(predictor, "fit_predict", lambda s, x, seed: seen.append(s) or torch.ones(6, len(x), 3) / 3)
+    InProcess(problem(digits_small[1], predictor))(held_by_few(digits_small[0]), step=0)
+    assert seen[0].x.shape[0] == seen[0].w.shape[1] == rows  # batches of 64 are drawn from all rows
+
+
+def test_what_is_not_made_smaller():
+    task, x = Task("regression", 1), torch.arange(6.0).reshape(3, 2)
+    w = torch.tensor([[1.0, 0, 0], [0, 0, 0]])
+    with_empty = TrainingSets(x, torch.tensor([1.0, 2, 6]), w, task)
+    assert with_empty.compact() is with_empty  # an empty set predicts the mean of all N
+    assert with_empty[slice(0, 1)].compact().x.tolist() == [[0, 1]]
+    own = TrainingSets(x.expand(2, 3, 2), with_empty.y, w, task)
+    assert own.compact() is own
+    none = TrainingSets(x, torch.tensor([0, 1, 2]), torch.zeros(2, 3), TASK)
+    assert none.compact() is none
+
+
+def test_an_empty_set_beside_small_ones_is_a_constant(digits_small):
+    train, valid = digits_small
+    sets = held_by_few(train)
+    sets.w[0] = 0
+    p = InProcess(problem(valid, make_predictor("logistic", device="cpu"))).predictions(
+        sets, torch.from_numpy(valid.x), step=0
+    )
+    torch.testing.assert_close(p[0], torch.full_like(p[0], 1 / 3))

@@ -49,9 +49,7 @@ def main() -> None:
     given = np.load(arguments.arrays)
     train = Dataset(given["x"].astype(float), given["y"])
     valid = Dataset(given["x_valid"].astype(float), given["y_valid"])
-    utility = ModelUtility(
-        LogisticRegression(max_iter=1000), SupervisedScorer("accuracy", valid, default=0.0), show_warnings=False
-    )
+    utility = ModelUtility(LogisticRegression(), SupervisedScorer("accuracy", valid, default=0.0), show_warnings=False)
     if arguments.method == "loo":
         valuation: Any = LOOValuation(utility, progress=False)
     else:

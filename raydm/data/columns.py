@@ -48,11 +48,14 @@ class ColumnEncoder(Protocol):
 
 @dataclass(frozen=True)
 class Numeric:
-    """A number per row: standardised; a missing one is the mean, beside an indicator if training had missing ones.
+    """A number per row: standardised, but 0 and 1 alone are only centred; a missing one is the mean.
+
+    If training had missing ones, an indicator stands beside it.
 
     Attributes:
         mean: the training mean.
-        std: the training standard deviation; 0 where the numbers were constant, which drops them.
+        std: what they are divided by: the training standard deviation, or 1; 0 where the numbers were
+            constant, which drops them.
         missing: how many training values were missing.
         indicator: whether a 0/1 feature tells the missing ones.
     """
@@ -73,6 +76,8 @@ class Numeric:
         varies = len(present) > 0 and present.min() < present.max()
         with np.errstate(over="ignore"):
             mean, std = (float(present.mean()), float(present.std())) if varies else (0.0, 0.0)
+        if varies and np.isin(present, (0, 1)).all():
+            std = 1.0  # dividing by its deviation would blow a rare indicator up
         if not (math.isfinite(mean) and math.isfinite(std)):
             raise DataError(
                 f"{where}: values up to {np.abs(present).max():g} are too large to standardise. Rescale them."

@@ -1,7 +1,7 @@
 """The gradient of a stack's losses: written out for fully connected modules, by autograd for others.
 
-Autograd's own work on the many small tensors of a stack takes longer than the matrix products: written out, a stack of
-16 logistic regressions on 16 to 1000 examples trains 7 to 1.6 times faster (jobs/bench/games.py --kernel).
+Autograd's own work on the many small tensors of a stack takes longer than the matrix products: 16 logistic regressions
+on 16 to 1000 examples train 2.6 to 1.4 times faster without it, MLPs 1.2 times (jobs/bench/gradients.py).
 Axes: R rollouts, B rows, D features, C outputs.
 """
 

@@ -127,7 +127,8 @@ class BlackBox:
         estimator = clone(self._template(task), safe=False)  # also of objects that only have fit and predict
         fixed = {"random_state": seed % _SEED_RANGE, "n_jobs": 1}
         if hasattr(estimator, "get_params"):
-            names = {k: k.rpartition("__")[2] for k in estimator.get_params()}  # also those inside a pipeline
+            params = estimator.get_params()  # also those inside a pipeline
+            names = {k: k.rpartition("__")[2] for k in params if not _is_one_job(estimator, params, k)}
             estimator.set_params(**{k: fixed[name] for k, name in names.items() if name in fixed})
         if np.all(w == 1):
             estimator.fit(x, y)
@@ -177,6 +178,13 @@ class FittedList:
 
         state = {"estimators": self.estimators, "classes": [c.tolist() for c in self.classes]}
         skops.io.dump(state, folder / "predictor.skops")
+
+
+def _is_one_job(estimator: Any, params: dict[str, Any], key: str) -> bool:
+    """Whether it is an n_jobs of scikit-learn's own that is one already; where it has no effect, setting it warns."""
+    inside, _, name = key.rpartition("__")
+    owner = type(params.get(inside, estimator)).__module__
+    return name == "n_jobs" and params[key] is None and owner.startswith("sklearn.")
 
 
 def _is_known_class(name: str) -> bool:

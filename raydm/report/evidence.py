@@ -103,9 +103,9 @@ def verdict(figures: Mapping[str, float], what: str, returned: str | None) -> tu
     """
     name, best = max(((n, f) for n, f in figures.items() if n != LEARNED), key=lambda pair: pair[1])
     own = figures[LEARNED]
-    whose = (
-        "" if returned is None else f" (of the input {returned!r}: on held-out trusted rows, learning did not beat it)"
-    )
+    whose = ""
+    if returned is not None:
+        whose = f" (of the input {returned!r}: nothing that was learned was better on held-out trusted rows)"
     if own >= best:
         other = "no other ranking is better" if name == returned else f"the best other ranking ({name}) has {best:.4f}"
         return True, f"{what}: {own:.4f}{whose}; {other}."

@@ -14,7 +14,8 @@ from raydm.report.evidence import LEARNED
 
 # Okabe, Ito: told apart by colour-blind readers too
 _COLOURS = {
-    LEARNED: "#0072B2", "pooled": "#56B4E9", "validation": "#E69F00", "out-of-fold": "#009E73", "forest": "#D55E00",
+    LEARNED: "#0072B2", "pooled": "#56B4E9", "validation": "#E69F00", "out-of-fold": "#009E73", "linear": "#000000",
+    "forest": "#D55E00",
     "extra-trees": "#CC79A7", "neighbors": "#F0E442", "random": "#999999",
 }  # fmt: skip
 _NAMES = {LEARNED: "the values", "validation": "marginal information alone"}

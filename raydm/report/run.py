@@ -98,7 +98,7 @@ def write_run(
     }
     _dump(folder / "config.json", {**state, **config})
     _dump(folder / "evidence.json", evidence)
-    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in history))
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(finite(line), allow_nan=False) + "\n" for line in history))
     pq.write_table(values, folder / "values.parquet")
     try:
         encoder.save(folder)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.func import functional_call, grad, jvp, vjp, vmap
@@ -21,6 +20,7 @@ from raydm.predictors import Stacked, TrainingSets
 from raydm.predictors.stacked import FittedStack
 from raydm.utility import one_thread
 from raydm.valuation.game import Estimate, Game
+from raydm.valuation.settings import is_number
 
 Product = Callable[[Tensor], Tensor]  # v (P,) -> H v (P,)
 
@@ -236,13 +236,13 @@ def _indefinite(curved: float) -> ParameterError:
 
 
 def _check(damping: float, curvature: str, solver: str, tolerance: float, iterations: int) -> None:
-    if not (np.isfinite(damping) and damping >= 0):
+    if not (is_number(damping) and damping >= 0):
         raise ParameterError.of("damping", "influence", "a number >= 0", damping)
     if curvature not in CURVATURES:
         raise ParameterError.of("curvature", "influence", one_of(CURVATURES), curvature)
     if solver not in SOLVERS:
         raise ParameterError.of("solver", "influence", one_of(SOLVERS), solver)
-    if not tolerance > 0:
+    if not (is_number(tolerance) and tolerance > 0):
         raise ParameterError.of("tolerance", "influence", "a number > 0", tolerance)
     if not isinstance(iterations, int) or iterations < 1:
         raise ParameterError.of("iterations", "influence", "an integer >= 1", iterations)

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from raydm.errors import ParameterError
 from raydm.neighbors import distances, ranking
 from raydm.utility import one_thread
 from raydm.valuation.game import Estimate, Game
+from raydm.valuation.sampling import check_count
 
 
 def knn_shapley(game: Game, *, k: int = 5, memory: int = 2**27) -> Iterator[Estimate]:
@@ -36,17 +36,17 @@ def knn_shapley(game: Game, *, k: int = 5, memory: int = 2**27) -> Iterator[Esti
     Args:
         game: its training rows are the players, its validation rows score them.
         k: neighbours, >= 1.
-        memory: bytes that a block of validation rows may take.
+        memory: bytes that a block of validation rows may take, >= 1.
 
     Yields:
         After each block of validation rows, the mean over the rows so far, of no trainings. Standard errors take these
         rows as a sample of all that could have been trusted; they are NaN after one row.
 
     Raises:
-        ParameterError: k is not an integer >= 1.
+        ParameterError: a setting out of its range.
     """
-    if not isinstance(k, int) or k < 1:
-        raise ParameterError.of("k", "knn_shapley", "an integer >= 1", k)
+    check_count("knn_shapley", "k", k)
+    check_count("knn_shapley", "memory", memory)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     train, valid = game.train, game.problem.valid
     n, m = len(train), len(valid)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from raydm.data.examples import Examples
+from raydm.data.labels import TaskKind
+from raydm.data.task import Task
 from raydm.errors import ParameterError, RaydmError, one_of
 from raydm.learner import Step
 from raydm.seeding import stream
@@ -39,8 +41,8 @@ GAMES: Mapping[str, Callable[..., Iterator[Estimate]]] = {
 }
 METHODS = ("dvrl", *GAMES)
 
-# Least value of a selected example: what DVRL and Data-OOB give are shares; what games give is a gain or a loss.
-THRESHOLDS: Mapping[str, float] = {"dvrl": 0.5, "data-oob": 0.5}
+# Of which tasks a method's values are shares, in [0, 1]; else they are gains or losses.
+SHARES: Mapping[str, Sequence[TaskKind]] = {"dvrl": ("classification", "regression"), "data-oob": ("classification",)}
 
 
 class Valuation(Protocol):
@@ -148,8 +150,18 @@ class Played:
             utility.close()
 
     def values(self) -> npt.NDArray[np.float64]:
-        """In the unit of the utility, for most methods: (N,)."""
-        return self._made().values
+        """In the unit of the utility, for most methods: (N,).
+
+        Raises:
+            ParameterError: the settings left a value unknown.
+        """
+        values = self._made().values
+        if unknown := int(np.isnan(values).sum()):
+            raise ParameterError(
+                f"The method {self.name!r} left the values of {unknown} of {len(values)} rows unknown, with the "
+                f"settings {dict(self.params)}. Let it train more often."
+            )
+        return values
 
     def standard_errors(self) -> npt.NDArray[np.float64] | None:
         """Of the values: (N,)."""
@@ -194,6 +206,16 @@ def check_params(name: str, params: Mapping[str, Any]) -> None:
     if unknown:
         what = f"among {one_of(known)[len('one of ') :]}" if known else "empty: its settings are arguments of their own"
         raise ParameterError.of("method_params", f"method {name!r}", what, dict(params))
+
+
+def usual_threshold(name: str, train: Examples, task: Task) -> float:
+    """Least value of a selected example, where none is asked for.
+
+    Half of a share; no loss; and of Data-OOB's squared errors, what the mean of all targets would cost.
+    """
+    if task.kind in SHARES.get(name, ()):
+        return 0.5
+    return -float(train.y.astype(np.float64).var()) if name == "data-oob" else 0.0
 
 
 def _random(problem: Problem, n: int) -> Rankings:

@@ -88,7 +88,7 @@ class Settings:
                 raise ParameterError.of(name, _OWNER, "a number > 0", value)
         if not (is_number(self.exploration) and self.exploration >= 0):
             raise ParameterError.of("exploration", _OWNER, "a number >= 0", self.exploration)
-        if not (len(self.mean_bounds) == 2 and 0 <= self.mean_bounds[0] <= self.mean_bounds[1] <= 1):
+        if not _are_bounds(self.mean_bounds):
             raise ParameterError.of("mean_bounds", _OWNER, "(low, high) with 0 <= low <= high <= 1", self.mean_bounds)
         if not (isinstance(self.judge, (int, np.integer)) and (self.judge == 0 or self.judge >= 2)):
             raise ParameterError.of("judge", _OWNER, "0 or an integer >= 2", self.judge)
@@ -112,6 +112,12 @@ class Settings:
 
     def _compares(self) -> bool:
         return self.baseline == "leave-one-out" or self.reward_scale == "std"
+
+
+def _are_bounds(value: object) -> bool:
+    if not (isinstance(value, Sequence) and len(value) == 2 and all(is_number(v) for v in value)):
+        return False
+    return 0 <= value[0] <= value[1] <= 1
 
 
 def is_number(value: object) -> bool:

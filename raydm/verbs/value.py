@@ -166,7 +166,8 @@ def say_collapses(valuator: DataValuator) -> None:
     """Says where h_phi collapsed, and what was done."""
     if isinstance(valuator.valuation_, Learned):
         for event in valuator.valuation_.dvrl.restarts:
-            _say(f"h_phi collapsed ({event['how']}) in fold {event['fold']}, attempt {event['attempt']}; restarted")
+            then = "learned again from other draws" if event["attempt"] < valuator.restarts else "given up in this fold"
+            _say(f"h_phi collapsed ({event['how']}) in fold {event['fold']}, attempt {event['attempt']}: {then}")
 
 
 def _say(text: str) -> None:

@@ -24,6 +24,10 @@ from raydm.distributed import Connection, RayRollouts, RayUtility
 from raydm.errors import ClusterError, ParameterError, RolloutError
 from raydm.predictors import Seeds, TrainingSets, make_predictor
 from raydm.utility import InProcess, Problem, Utility
+from raydm.valuation.banzhaf import banzhaf
+from raydm.valuation.game import Game
+from raydm.valuation.leave_one_out import leave_one_out
+from raydm.valuation.shapley import shapley
 
 TASK = Task("classification", 3)
 Pools = dict[int, RayUtility]
@@ -77,6 +81,9 @@ def borrowed(pool: RayUtility) -> Callable[[Problem], Utility]:
     class Borrowed:
         def __call__(self, sets: TrainingSets, *, step: int) -> torch.Tensor:
             return pool(sets, step=step)
+
+        def turn_to(self, problem: Problem) -> None:
+            pool.turn_to(problem)
 
         def close(self) -> None:
             pass
@@ -192,3 +199,17 @@ def test_no_cluster_at_the_address_is_told_at_once() -> None:
     code = "from raydm.distributed import connect\nconnect('127.0.0.1:1')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert "ClusterError: No Ray cluster could be joined at '127.0.0.1:1'" in done.stderr
+
+
+@pytest.mark.parametrize("game", ["leave-one-out", "shapley", "banzhaf"])
+def test_games_have_the_bits_of_one_process(digits_small: Any, problem: Problem, pools: Pools, game: str) -> None:
+    play = {
+        "leave-one-out": lambda g: leave_one_out(g, chunk=20),
+        "shapley": lambda g: shapley(g, permutations=4, abreast=4),
+        "banzhaf": lambda g: banzhaf(g, subsets=30, chunk=20),
+    }[game]
+    given = replace(problem, predictor=make_predictor("logistic"), shard=8)
+    pools[4].turn_to(given)
+    (*_, here), (*_, there) = (play(Game(digits_small[0], given, u)) for u in (InProcess(given), pools[4]))
+    np.testing.assert_array_equal(here.values, there.values)
+    assert here.evaluations == there.evaluations

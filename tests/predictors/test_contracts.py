@@ -98,6 +98,11 @@ class TestRandomForest(PredictorContract):
         return make_predictor("random-forest", n_estimators=3, max_depth=2, bootstrap=False)
 
 
+class TestNeighborVotes(PredictorContract):
+    def make(self, task: Task) -> Predictor:
+        return make_predictor("neighbors", k=3)
+
+
 class TestNeighbors(PredictorContract):
     """A user's estimators: any with fit and predict. These take no weights."""
 
@@ -117,6 +122,7 @@ def test_every_named_predictor_is_under_contract() -> None:
         "xgboost",
         "naive-bayes",
         "random-forest",
+        "neighbors",
     }
 
 

@@ -18,36 +18,35 @@ from raydm.testing import SetGame
 from raydm.utility import InProcess, Problem
 from raydm.valuation.game import Estimate, Game
 from raydm.valuation.sampling import noise
-from raydm.valuation.shapley import SAMPLINGS, shapley
+from raydm.valuation.shapley import shapley
 
 PLAIN: dict[str, Any] = {"truncation": None, "tolerance": None}
 
 
 def last(world: SetGame, *, seed: int = 0, shard: int = 16, **settings: Any) -> Estimate:
     *_, estimate = shapley(world.game(seed=seed, shard=shard), **settings)
-    assert estimate.share == 1 or settings.get("tolerance", 0.3) is not None
+    assert estimate.share == 1 or settings.get("tolerance", 0.4) is not None
     return estimate
 
 
-@pytest.mark.parametrize("sampling", SAMPLINGS)
+@pytest.mark.parametrize("antithetic", [False, True])
 @pytest.mark.parametrize("name", KNOWN)
-def test_values_are_those_on_paper_within_their_errors(name: str, sampling: str) -> None:
+def test_values_are_those_on_paper_within_their_errors(name: str, antithetic: bool) -> None:
     known = KNOWN[name]()
     np.testing.assert_allclose(known.world.enumerated()[0], known.shapley, atol=1e-12)
-    found = last(known.world, permutations=600, sampling=sampling, **PLAIN)
+    found = last(known.world, permutations=600, antithetic=antithetic, **PLAIN)
     assert found.standard_errors is not None
     assert (np.abs(found.values - known.shapley) <= 4 * found.standard_errors + 1e-12).all()
-    assert (found.standard_errors < 0.15).all()
-    n = len(found.values)
-    assert found.evaluations == 2 + 600 * (n - 1)  # v(empty) and v(N) once
+    assert (found.standard_errors < 0.1).all()
+    assert found.evaluations == 2 + 600 * (len(found.values) - 1)  # v(empty) and v(N) once
 
 
+@pytest.mark.parametrize("antithetic", [False, True])
 @pytest.mark.parametrize("permutations", [1, 5])
-@pytest.mark.parametrize("sampling", SAMPLINGS)
-def test_they_sum_to_what_all_are_worth(sampling: str, permutations: int) -> None:
+def test_they_sum_to_what_all_are_worth(permutations: int, antithetic: bool) -> None:
     world = any_game()
-    found = last(world, permutations=permutations, sampling=sampling, abreast=3, **PLAIN)
-    v = world.rule(np.array([[False] * 8, [True] * 8]))
+    found = last(world, permutations=permutations, antithetic=antithetic, abreast=3, **PLAIN)
+    v = np.asarray(world.rule(np.array([[False] * 8, [True] * 8])))
     assert found.values.sum() == pytest.approx(v[1] - v[0], abs=1e-12)
 
 
@@ -60,85 +59,73 @@ def test_a_null_player_has_exactly_nothing() -> None:
     assert found.standard_errors[7] == 0
 
 
-@pytest.mark.parametrize("sampling", SAMPLINGS)
-def test_the_standard_errors_are_right(sampling: str) -> None:
+@pytest.mark.parametrize("antithetic", [False, True])
+def test_the_standard_errors_are_right(antithetic: bool) -> None:
     world = any_game()
     exact = world.enumerated()[0]
-    found = [last(world, seed=s, permutations=480, abreast=240, sampling=sampling, **PLAIN) for s in range(60)]
+    found = [last(world, seed=s, permutations=240, abreast=240, antithetic=antithetic, **PLAIN) for s in range(60)]
     z = np.array([(e.values - exact) / e.standard_errors for e in found])
-    assert np.mean(z**2) == pytest.approx(1.03, abs=0.25)  # Student's, of 59 degrees of freedom or more
+    assert np.mean(z**2) == pytest.approx(1.02, abs=0.25)  # Student's, of 119 degrees of freedom or more
     assert np.abs(z.mean(0)).max() < 0.5
 
 
 def test_antithetic_pairs_are_exact_where_worth_is_in_pairs() -> None:
     known = KNOWN["quadratic"]()  # j is before i in just one of the two
-    found = last(known.world, permutations=2, abreast=2, sampling="antithetic", **PLAIN)
+    found = last(known.world, permutations=2, **PLAIN)
     np.testing.assert_allclose(found.values, known.shapley, atol=1e-12)
 
 
-def test_rotations_are_exact_where_worth_is_in_numbers() -> None:
-    world = SetGame(6, lambda m: np.sqrt(m.sum(1)))  # everyone stands once in each place
-    found = last(world, permutations=6, sampling="rotated", **PLAIN)
-    np.testing.assert_allclose(found.values, np.sqrt(6) / 6, atol=1e-12)
+def test_permutations_are_rounded_up_to_pairs() -> None:
+    world = any_game()
+    assert last(world, permutations=5, abreast=3, **PLAIN).evaluations == 2 + 6 * 7
+    assert last(world, permutations=5, abreast=3, antithetic=False, **PLAIN).evaluations == 2 + 5 * 7
 
 
-def test_rotations_lower_the_errors() -> None:
-    errors = {s: last(any_game(), permutations=960, sampling=s, **PLAIN).standard_errors for s in SAMPLINGS}
-    assert (errors["rotated"] ** 2).mean() < 0.8 * (errors["independent"] ** 2).mean()
-
-
-def one_after_the_other(world: SetGame, orders: np.ndarray, tolerance: float, patience: int) -> tuple[np.ndarray, int]:
-    """Ghorbani, Zou 2019, algorithm 1, as it is written; with patience 1 its condition is on v_(j-1) as there."""
+def one_after_the_other(world: SetGame, orders: np.ndarray, tolerance: float) -> tuple[np.ndarray, int]:
+    """Ghorbani, Zou 2019, algorithm 1, as it is written."""
     n = orders.shape[1]
     v = lambda members: float(np.asarray(world.rule(members[None]), dtype=float)[0])
     empty, full = v(np.zeros(n, bool)), v(np.ones(n, bool))
     total, evaluations = np.zeros(n), 2
     for order in orders:
-        members, before, streak = np.zeros(n, bool), empty, 0
+        members, before = np.zeros(n, bool), empty
         for i in order:
-            if streak >= patience:
+            members[i] = True
+            if abs(full - before) < tolerance:
                 now = before
             else:
-                members[i] = True
                 now = full if members.all() else v(members)
                 evaluations += not members.all()
-                streak = streak + 1 if abs(full - now) < tolerance else 0
             total[i] += now - before
             before = now
     return total / len(orders), evaluations
 
 
-@pytest.mark.parametrize("patience", [1, 3])
 @pytest.mark.parametrize("shard", [1, 3, 16])
-def test_truncation_is_that_of_the_sequential_algorithm(shard: int, patience: int) -> None:
+def test_truncation_is_that_of_the_sequential_algorithm(shard: int) -> None:
     n = 12
     rule = any_game(n, seed=5).rule
     world = SetGame(n, lambda m: np.minimum(rule(m), 3))
-    found = last(
-        world, shard=shard, permutations=10, truncation=0.1, patience=patience, tolerance=None,
-        sampling="independent", abreast=4,
-    )  # fmt: skip
-    orders = np.stack([stream(0, "shapley", g).permutation(n) for g in range(10)])
+    found = last(world, shard=shard, permutations=10, truncation=0.1, tolerance=None, antithetic=False, abreast=4)
+    orders = np.stack([stream(0, "shapley", d).permutation(n) for d in range(10)])
     ends = np.asarray(world.rule(np.array([[False] * n, [True] * n])))
-    expected, evaluations = one_after_the_other(world, orders, 0.1 * abs(ends[1] - ends[0]), patience)
+    expected, evaluations = one_after_the_other(world, orders, 0.1 * abs(ends[1] - ends[0]))
     np.testing.assert_allclose(found.values, expected, atol=1e-12)
     assert evaluations < 2 + 10 * (n - 1)  # something was cut off
     assert evaluations <= found.evaluations <= evaluations + 10 * (shard - 1)
-    if shard == 1:
-        assert found.evaluations == evaluations
 
 
 def test_a_truncated_permutation_stops_costing() -> None:
     world = SetGame(200, lambda m: np.minimum(m.sum(1), 20))
     whole, cut = (last(world, permutations=8, truncation=t, tolerance=None) for t in (None, 0.001))
-    assert whole.evaluations == 2 + 32 * 199  # a group of 32
-    assert cut.evaluations == 2 + 32 * 32  # two shards of 16 each
+    assert whole.evaluations == 2 + 8 * 199
+    assert cut.evaluations == 2 + 8 * 32  # two shards of 16 each
     np.testing.assert_allclose(cut.values, whole.values, atol=1e-12)
 
 
 def test_it_stops_when_the_noise_is_small() -> None:
     game = KNOWN["airport"]().world.game()
-    estimates = list(shapley(game, permutations=100_000, tolerance=0.05, sampling="independent"))
+    estimates = list(shapley(game, permutations=100_000, tolerance=0.05))
     shares = [e.share for e in estimates]
     assert estimates[-1].share < 0.5
     assert noise(estimates[-1].values, estimates[-1].standard_errors) <= 0.05
@@ -186,8 +173,8 @@ def test_flipped_labels_are_worth_less(digits_small: Any) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("permutations", 0), ("permutations", 1.5), ("truncation", -0.1), ("truncation", "0.1"), ("patience", 0),
-        ("tolerance", -1), ("tolerance", np.inf), ("abreast", 0), ("sampling", "sobol"),
+        ("permutations", 0), ("permutations", 1.5), ("truncation", -0.1), ("truncation", "0.1"), ("tolerance", -1),
+        ("tolerance", np.inf), ("abreast", 0),
     ],
 )  # fmt: skip
 def test_a_setting_out_of_range_is_named(name: str, value: Any) -> None:

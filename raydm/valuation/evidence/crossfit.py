@@ -98,13 +98,12 @@ def cross_fit(
 
 
 def load_cross_fitted(
-    predictor: Predictor, folder: Path, task: Task, n_features: int, *, seed: int, known: list[int] | None
+    predictor: Predictor, folder: Path, task: Task, n_features: int, *, count: int, seed: int, known: list[int] | None
 ) -> CrossFitted:
-    """Reads what `CrossFitted.save` wrote.
+    """Reads what `CrossFitted.save` wrote; count is how many models there are.
 
     Raises:
         RunError: it is missing or torn.
     """
-    count = sum(1 for _ in folder.iterdir())
     models = [predictor.load(folder / str(k), task, n_features) for k in range(count)]
     return CrossFitted(models, seed, task.n_outputs, None if known is None else np.asarray(known, dtype=np.int64))

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from raydm.data.examples import Examples
 from raydm.data.task import Task
-from raydm.errors import ParameterError, one_of
+from raydm.errors import ParameterError, RolloutError, one_of
 from raydm.manipulations import marginal_information
 from raydm.predictors import BlackBox, Predictor, TrainingSets, make_predictor
 from raydm.seeding import stream
@@ -24,7 +24,7 @@ from raydm.utility import Problem, one_thread
 from raydm.valuation.evidence.crossfit import CrossFitted, cross_fit, load_cross_fitted
 from raydm.valuation.evidence.pool import Pool, fit_pool
 
-SOURCES = ("validation", "out-of-fold", "forest", "extra-trees", "neighbors")
+SOURCES = ("validation", "out-of-fold", "linear", "forest", "extra-trees", "neighbors")
 POOLED = "pooled"
 
 _FOLDS = 5
@@ -32,6 +32,7 @@ _ROUNDS = 2  # the second learns from rows weighted by what the first says of th
 _TRUST = 3.0  # weight of a trusted row beside a training row
 _TREE_ROWS = 20_000  # of which each tree of a larger set sees a draw
 _STACK_ROWS = 20_000  # on which the pool is fitted, at most
+_SHRINKAGE = 10.0  # of the linear source, in rows: single wrong labels then move it little
 _LEAST_WEIGHT = 1e-3  # below it a row is absent
 
 _TREES = {  # package path, and the least rows of a leaf: large leaves are not shaped by single wrong labels
@@ -80,7 +81,11 @@ class Evidence:
         return {
             "least": self.least,
             "sources": {
-                name: None if source.known is None else source.known.tolist() for name, source in self.sources.items()
+                name: {
+                    "models": len(source.models),
+                    "known": None if source.known is None else source.known.tolist(),
+                }
+                for name, source in self.sources.items()
             },
             "seed": next(iter(self.sources.values())).seed,
             "pools": {
@@ -97,7 +102,8 @@ class Evidence:
 
 def check_sources(names: Sequence[str]) -> None:
     """Raises ParameterError unless these are different sources, one at least."""
-    if isinstance(names, str) or not names or len({*names}) < len(names) or not {*names} <= {*SOURCES}:
+    known = isinstance(names, Sequence) and not isinstance(names, str) and all(name in SOURCES for name in names)
+    if not known or not names or len({*names}) < len(names):
         raise ParameterError.of("evidence", "DVRL", f"different ones of {one_of(SOURCES)[len('one of ') :]}", names)
 
 
@@ -114,7 +120,7 @@ def gather(train: Examples, problem: Problem, names: Sequence[str]) -> Evidence:
         names: of the sources, E of them.
 
     Raises:
-        RolloutError: a training failed.
+        RolloutError: a training failed, or predicts what is not finite.
     """
     task, n = problem.task, len(train)
     x = np.concatenate([train.x, problem.valid.x])
@@ -128,6 +134,7 @@ def gather(train: Examples, problem: Problem, names: Sequence[str]) -> Evidence:
         sources = {name: _source(name, rows, right, trusted, problem) for name in names}
         evidence = Evidence(sources, {}, task, least)
         said = evidence.predictions(rows)
+        _check_finite(names, said)
         alone = {name: said[[i]] for i, name in enumerate(names)}
         pools = {
             name: fit_pool(p[:, some], y[some], trusted[some], task) for name, p in (alone | {POOLED: said}).items()
@@ -147,9 +154,15 @@ def load_evidence(
     """
     sources = {
         name: load_cross_fitted(
-            source_predictor(name, predictor, task, 0), folder / name, task, n_features, seed=state["seed"], known=known
+            source_predictor(name, predictor, task, 0),
+            folder / name,
+            task,
+            n_features,
+            count=int(source["models"]),
+            seed=int(state["seed"]),
+            known=source["known"],
         )
-        for name, known in state["sources"].items()
+        for name, source in state["sources"].items()
     }
     pools = {
         name: Pool(task, tuple(p["weights"]), tuple(p["rates"]), float(p["spread"]), tuple(p["marginal"]))
@@ -164,6 +177,10 @@ def source_predictor(name: str, predictor: Predictor, task: Task, n: int) -> Pre
         return predictor
     if name == "neighbors":
         return make_predictor("neighbors")
+    if name == "linear" and task.kind == "classification":
+        return make_predictor("sklearn.linear_model.LogisticRegression", C=1 / _SHRINKAGE, max_iter=200)
+    if name == "linear":
+        return make_predictor("sklearn.linear_model.Ridge", alpha=_SHRINKAGE)
     family, leaf = _TREES[name]
     kind = "Classifier" if task.kind == "classification" else "Regressor"
     rows = {"max_samples": _TREE_ROWS} if n > _TREE_ROWS else {}
@@ -191,6 +208,15 @@ def _source(name: str, rows: Examples, right: Tensor, trusted: Tensor, problem: 
         what=f"The evidence {name!r}",
         whole=name == "validation",  # training rows are then judged by all trusted rows, as in the paper
     )
+
+
+def _check_finite(names: Sequence[str], said: Tensor) -> None:
+    for name, predictions in zip(names, said, strict=True):
+        if not predictions.isfinite().all():
+            raise RolloutError(
+                f"The evidence {name!r} predicts NaN or infinities. The predictor's training diverged: lower its "
+                "learning rate, or look for extreme values in the features."
+            )
 
 
 def _some(total: int, n: int, seed: int) -> np.ndarray:

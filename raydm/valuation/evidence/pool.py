@@ -21,6 +21,7 @@ from raydm.data.task import Task
 
 _FLOOR = 0.01  # of a source's probabilities: none may rule a class out alone
 _LEAST_RATE = 1e-3
+_LEAST_SPREAD = 1e-3  # of the targets' deviation: predictions that fit all targets exactly leave it finite
 _MOST = 30.0  # log-odds: float64 keeps values apart up to there
 _PRIOR_RIGHT = (1.0, 10.0)  # Beta(1, 1 + this) priors on the rates: of the training labels, of the trusted ones
 
@@ -86,7 +87,7 @@ def fit_pool(predictions: Tensor, y: Tensor, trusted: Tensor, task: Task, *, rid
             pooled = functional.log_softmax(((weights * size.exp())[:, None, None] * experts).sum(0), -1)
             right, wrong = _of_classes(pooled, y)
         else:
-            right, wrong = _of_targets(experts, weights, size.exp() * marginal[1], y, marginal)
+            right, wrong = _of_targets(experts, weights, (size.exp() + _LEAST_SPREAD) * marginal[1], y, marginal)
         log_right, log_wrong = functional.logsigmoid(-odds), functional.logsigmoid(odds)
         likelihood = torch.logaddexp(log_right[known] + right, log_wrong[known] + wrong).sum()
         prior = (right_prior * log_right).sum() - ridge * (tilt.square().sum() + size.square())
@@ -103,7 +104,7 @@ def fit_pool(predictions: Tensor, y: Tensor, trusted: Tensor, task: Task, *, rid
         scale = size.exp()
         weights = tilt.softmax(0) * (scale if task.kind == "classification" else 1.0)
         rates = odds.sigmoid().tolist()
-    spread = 1.0 if task.kind == "classification" else float(scale) * marginal[1]
+    spread = 1.0 if task.kind == "classification" else (float(scale) + _LEAST_SPREAD) * marginal[1]
     return Pool(task, tuple(weights.tolist()), (rates[0], rates[1]), spread, marginal)
 
 
