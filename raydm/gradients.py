@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from raydm.baselines import Baseline
@@ -41,8 +42,9 @@ class ScoreFunction:
 
     Args:
         baseline: gives delta (R,) from u - <g, a - E a> (R,), whose mean is u's.
-        reward_scale: C > 0, or "std": one over the standard deviation of the step's R utilities. The step length
-            then does not fade as the policy settles; needs R >= 2, and the estimate is of the gradient's direction.
+        reward_scale: C > 0, or "std": one over the standard deviation of the step's R utilities (of what the control
+            variate leaves, where that is larger). The step length then does not fade as the policy settles; needs
+            R >= 2, and the estimate is of the gradient's direction.
         control: gives g (N,); needs a policy whose mean is E a.
     """
 
@@ -59,7 +61,7 @@ class ScoreFunction:
         g = self.control.slopes(policy, utility_of)  # not shown this step's actions
         rest = u - (actions - policy.mean.detach()) @ g
         advantage = rest - self.baseline(rest)
-        scale = _scale(self.reward_scale, u)
+        scale = _scale(self.reward_scale, u, rest)
         self.control.observe(actions, u, utility_of)
         return (scale * advantage * policy.log_prob(actions)).mean() + scale * (g @ policy.mean)
 
@@ -67,8 +69,10 @@ class ScoreFunction:
 class Pathwise:
     """Approximates grad E[u] with the mean over R of C grad u(a_r), through a_r; requires a differentiable u and a_r.
 
-    The reparameterisation trick, through the whole of each training. The estimate is of the gradient of the relaxed
-    objective, of the metric's smooth form (see `raydm.metrics.Metric.smooth`): expected accuracy where u is accuracy.
+    The reparameterisation trick, through the whole of each training. What it is the gradient of is the relaxed
+    objective, with the metric's smooth form (see `raydm.metrics.Metric.smooth`): expected accuracy where u is accuracy.
+    Difference from Gumbel-softmax DVRL (Shah, Vaidya 2020), whose loss is -(u - delta) a: there u is a number, so that
+    a gradient comes from a alone; here u itself is differentiated, as its relaxation is made for.
 
     Args:
         predictor: f_theta, checked to be differentiable.
@@ -96,6 +100,9 @@ class Pathwise:
         return (_scale(self.reward_scale, u) * u).mean()
 
 
-def _scale(reward_scale: float | str, u: Tensor) -> float | Tensor:
-    """The reward scale C of a step with utilities u (R,)."""
-    return 1.0 / (u.detach().std() + 1e-8) if isinstance(reward_scale, str) else reward_scale
+def _scale(reward_scale: float | str, *utilities: Tensor) -> float | Tensor:
+    """The reward scale C of a step; utilities (R,), and what a control variate left of them."""
+    if not isinstance(reward_scale, str):
+        return reward_scale
+    deviation = torch.stack([u.detach().std() for u in utilities]).max()
+    return torch.where(deviation > 0, 1.0 / (deviation + 1e-8), 0.0)  # where all are equal, a step tells no scale

@@ -119,6 +119,30 @@ def test_scale_by_deviation_makes_the_step_free_of_the_utility_s_unit():
     torch.testing.assert_close(torch.stack([one, other]), expected.expand(2), rtol=1e-4, atol=0)
 
 
+def test_scale_by_deviation_is_not_blown_up_where_all_utilities_are_equal():
+    # Accuracies are often all the same, while their smooth slopes, or what a control variate expects, are not.
+    world, logits = LinearWorld([2.0, -3.0]), torch.tensor([0.5, -1.0], requires_grad=True)
+    policy = Relaxed(logits, 0.7)
+    u = world.utility(policy.draw(ROLLOUTS, np.random.default_rng(0)))
+    flat = u - u.detach() + 0.9  # slopes stay
+    value = Pathwise(make_predictor("logistic"), "std").surrogate(policy, torch.zeros(ROLLOUTS, 2), flat, None)
+    assert torch.autograd.grad(value, logits)[0].tolist() == [0.0, 0.0]
+
+    class Wrong:
+        def slopes(self, policy, utility_of):
+            return torch.tensor([100.0, 100.0])
+
+        def observe(self, actions, u, utility_of):
+            pass
+
+    bernoulli = Bernoulli(logits)
+    actions = bernoulli.draw(ROLLOUTS, np.random.default_rng(0))
+    value = ScoreFunction(LeaveOneOut(), "std", Wrong()).surrogate(
+        bernoulli, actions, torch.full((ROLLOUTS,), 0.9), None
+    )
+    assert torch.autograd.grad(value, logits)[0].norm() < 5  # standardised: of order 1
+
+
 def test_no_gradient_goes_through_the_utility():
     log_prob, u = torch.tensor([-1.0, -2.0], requires_grad=True), torch.tensor([1.0, 2.0], requires_grad=True)
     value = surrogate(ScoreFunction(LeaveOneOut()), log_prob, u)

@@ -37,6 +37,13 @@ def test_each_example_is_valued_by_itself():
     torch.testing.assert_close(module(x, y, e)[2:4], module(x[2:4], y[2:4], e[2:4]))
 
 
+def test_an_estimator_takes_the_evidence_of_several_sources():
+    # Three sources of C = 4 class gaps: the layer that meets them has 10 + 3 * 4 inputs, all others are as they were.
+    module = networks.DataValueEstimator(5, 4, 3 * 4, hidden=7)
+    widths = [(m.in_features, m.out_features) for m in module.modules() if isinstance(m, nn.Linear)]
+    assert widths == [(9, 7), (7, 7), (7, 7), (7, 10), (22, 10), (10, 1)]
+
+
 def test_mlp_counts():
     # 3 -> 8 -> 4 -> 2: 32 + 36 + 10.
     assert n_parameters(networks.mlp(3, 2, hidden=[8, 4])) == 32 + 36 + 10

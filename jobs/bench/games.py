@@ -13,8 +13,9 @@ correlate by r12 (Spearman's rank correlation); either correlates with an endles
 correction for attenuation, 1904). raydm's time is that of the first round at which its r12 is not below pyDVL's. What
 that misses is the bias of truncation, which is the same rule in both (--truncation: of v(N) there, of v(N) - v(empty)
 here). For raydm, `long` is the correlation with an untruncated run of its own (--reference permutations), beside
-`expected`, which is sqrt(r12); `across` is pyDVL's correlation with that run of raydm. Prints one JSON line for each
-method and library, with the machine's load, then a table.
+`expected`, which is sqrt(r12); `across` is pyDVL's correlation with that run of raydm. `seconds` are of the clock,
+`processors` those of all processors together, which other work on the machine changes less; both have a ratio. Prints
+one JSON line for each method and library, with the machine's load, then a table.
 """
 
 from __future__ import annotations
@@ -29,7 +30,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
@@ -73,27 +73,41 @@ class Pydvl:
         asked = subprocess.run([python, "-c", "import pydvl"], capture_output=True, check=False)
         self.present = asked.returncode == 0
 
-    def __call__(self, *arguments: str) -> tuple[Values, float]:
-        """Values (N,), and the seconds of its `fit`."""
+    def __call__(self, *arguments: str) -> tuple[Values, Values]:
+        """Values (N,), and the cost of its `fit`: seconds, and those of all processors."""
         script = Path(__file__).with_name("games_pydvl.py")
         subprocess.run([self.python, str(script), str(self.arrays), str(self.out), *arguments], check=True)
         with np.load(self.out) as found:
-            return found["values"], float(found["seconds"])
+            cost = np.array([found["seconds"], found["processors"]])
+            print(f"pyDVL {' '.join(arguments)}: {cost.round(1)} s", file=sys.stderr, flush=True)
+            return found["values"], cost
 
 
-def rounds(estimates: Iterator[Estimate]) -> Iterator[tuple[Estimate, float]]:
-    """The estimates that tell new values of all players, with the seconds since the start that they took."""
-    seconds, started, known = 0.0, time.perf_counter(), np.empty(0)
+def clocks() -> Values:
+    return np.array([time.perf_counter(), time.process_time()])
+
+
+def rounds(estimates: Iterator[Estimate]) -> Iterator[tuple[Estimate, Values]]:
+    """The estimates that tell new values of all players, with what they cost since the start, as `Pydvl` counts it."""
+    cost, started, known = np.zeros(2), clocks(), np.empty(0)
     for estimate in estimates:
-        seconds += time.perf_counter() - started
+        cost = cost + clocks() - started
         if np.isfinite(estimate.values).all() and not np.array_equal(estimate.values, known):
             known = estimate.values
-            yield estimate, seconds
-        started = time.perf_counter()
+            yield estimate, cost
+        started = clocks()
 
 
 def rank_correlation(a: Values, b: Values) -> float:
     return float(spearmanr(a, b).statistic)
+
+
+def spent(cost: Values, less: Values | None = None) -> dict[str, float]:
+    """A cost in words; with the ratios to a lesser one."""
+    told = dict(zip(("seconds", "processors"), cost.tolist(), strict=True))
+    if less is not None:
+        told |= dict(zip(("ratio", "ratio_processors"), (cost / less).tolist(), strict=True))
+    return told
 
 
 def say(rows: list[dict[str, Any]], **row: Any) -> None:
@@ -105,34 +119,32 @@ def say(rows: list[dict[str, Any]], **row: Any) -> None:
 def compare_loo(game: Game, flipped: Values, pydvl: Pydvl, repeats: int) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     *_, _ = leave_one_out(game)  # warms up
-    ours, theirs, values = [], [], np.zeros(len(game))
+    ours, theirs = [], []
     for _ in range(repeats):
-        *_, (last, seconds) = rounds(leave_one_out(game))
-        ours.append(seconds)
+        *_, (last, cost) = rounds(leave_one_out(game))
+        ours.append(cost)
         if pydvl.present:
-            values, seconds = pydvl("loo")
-            theirs.append(seconds)
-    auc = discovery_auc(last.values, flipped)
+            values, cost = pydvl("loo")
+            theirs.append(cost)
     common: dict[str, Any] = {"method": "loo", "trainings": len(game) + 1}
-    say(rows, library="raydm", **common, seconds=median(ours), discovery_auc=auc)
+    cost, auc = np.median(ours, axis=0), discovery_auc(last.values, flipped)
+    say(rows, library="raydm", **common, **spent(cost), discovery_auc=auc)
     if pydvl.present:
-        ratio, auc = median(theirs) / median(ours), discovery_auc(values, flipped)
-        across = rank_correlation(last.values, values)
-        say(
-            rows, library="pyDVL", **common, seconds=median(theirs), discovery_auc=auc, across=across, ratio=ratio
-        )  # fmt: skip
+        auc, across = discovery_auc(values, flipped), rank_correlation(last.values, values)
+        told = spent(np.median(theirs, axis=0), cost)
+        say(rows, library="pyDVL", **common, **told, discovery_auc=auc, across=across)
     return rows
 
 
 def until(
     wanted: float, one: Iterator[Estimate], other: Iterator[Estimate]
-) -> tuple[tuple[Estimate, Estimate], float, float]:
-    """Takes two runs in turns, round by round, until they correlate as wanted: their estimates, r12, mean seconds."""
-    for (a, a_seconds), (b, b_seconds) in zip(rounds(one), rounds(other), strict=False):
-        r12, seconds = rank_correlation(a.values, b.values), (a_seconds + b_seconds) / 2
+) -> tuple[tuple[Estimate, Estimate], float, Values]:
+    """Takes two runs in turns, round by round, until they correlate as wanted: their estimates, r12, mean cost."""
+    for (a, a_cost), (b, b_cost) in zip(rounds(one), rounds(other), strict=False):
+        r12, cost = rank_correlation(a.values, b.values), (a_cost + b_cost) / 2
         if r12 >= wanted:
             break
-    return (a, b), r12, seconds
+    return (a, b), r12, cost
 
 
 def compare_tmc(game: Game, flipped: Values, pydvl: Pydvl, arguments: argparse.Namespace) -> list[dict[str, Any]]:
@@ -142,24 +154,23 @@ def compare_tmc(game: Game, flipped: Values, pydvl: Pydvl, arguments: argparse.N
     wanted, theirs = arguments.wanted, np.zeros(len(game))
     if pydvl.present:
         common = ("tmc", "--permutations", str(arguments.permutations), "--truncation", str(truncation))
-        (theirs, t1), (again, t2) = (pydvl(*common, "--seed", str(s)) for s in seeds)
+        (theirs, cost1), (again, cost2) = (pydvl(*common, "--seed", str(s)) for s in seeds)
         wanted = rank_correlation(theirs, again)
         their_auc = np.mean([discovery_auc(v, flipped) for v in (theirs, again)])
     most = 2048
     settings: dict[str, Any] = {"permutations": most, "truncation": truncation, "tolerance": None, "abreast": 8}
-    estimates, r12, seconds = until(wanted, *(shapley(reseeded(game, s), **settings) for s in seeds))
+    estimates, r12, cost = until(wanted, *(shapley(reseeded(game, s), **settings) for s in seeds))
     say(
         rows, library="raydm", method="tmc", permutations=round(estimates[0].share * most),
-        trainings=estimates[0].evaluations, seconds=seconds, r12=r12, expected=max(r12, 0) ** 0.5,
+        trainings=estimates[0].evaluations, **spent(cost), r12=r12, expected=max(r12, 0) ** 0.5,
         long=float(np.mean([rank_correlation(e.values, long.values) for e in estimates])),
         discovery_auc=float(np.mean([discovery_auc(e.values, flipped) for e in estimates])),
     )  # fmt: skip
     if pydvl.present:
-        their_seconds = (t1 + t2) / 2
         say(
-            rows, library="pyDVL", method="tmc", permutations=arguments.permutations, seconds=their_seconds, r12=wanted,
-            expected=max(wanted, 0) ** 0.5, across=rank_correlation(theirs, long.values),
-            discovery_auc=float(their_auc), ratio=their_seconds / seconds,
+            rows, library="pyDVL", method="tmc", permutations=arguments.permutations,
+            **spent((cost1 + cost2) / 2, cost), r12=wanted, expected=max(wanted, 0) ** 0.5,
+            across=rank_correlation(theirs, long.values), discovery_auc=float(their_auc),
         )  # fmt: skip
     say(
         rows, library="raydm", method="shapley, untruncated", permutations=arguments.reference,

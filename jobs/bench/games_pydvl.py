@@ -4,18 +4,24 @@
     python games_pydvl.py ARRAYS.npz VALUES.npz tmc --permutations 40 --truncation .01 --seed 1
 
 Used as its documentation says: scikit-learn's LogisticRegression, accuracy on the validation set, joblib on all cores.
-Values and the seconds of `fit` (without imports, and after joblib's workers have started) go into VALUES.npz.
+Values, and what `fit` took (seconds, and seconds of all processors; without imports, and after joblib's workers have
+started) go into VALUES.npz.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import resource
 import time
 import warnings
 from typing import Any
 
 import numpy as np
+
+
+def clock() -> tuple[int, float]:
+    return os.getpid(), time.process_time()
 
 
 def main() -> None:
@@ -33,6 +39,7 @@ def main() -> None:
     os.environ["PYTHONWARNINGS"] = "ignore"  # of joblib's workers
 
     from joblib import Parallel, delayed, parallel_config
+    from joblib.externals.loky import get_reusable_executor
     from pydvl.valuation import (
         Dataset,
         LOOValuation,
@@ -62,14 +69,17 @@ def main() -> None:
         valuation = ShapleyValuation(utility, sampler, is_done=MinUpdates(arguments.permutations), progress=False)
     with parallel_config(n_jobs=arguments.jobs):
         Parallel()(delayed(time.sleep)(0.1) for _ in range(2 * arguments.jobs))
-        started = time.perf_counter()
+        before = sum(dict(Parallel()(delayed(clock)() for _ in range(8 * arguments.jobs))).values())
+        started, own = time.perf_counter(), time.process_time()
         valuation.fit(train)
-        seconds = time.perf_counter() - started
+        seconds, own = time.perf_counter() - started, time.process_time() - own
+    get_reusable_executor().shutdown(wait=True)  # only then is known what the workers used
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    processors = own + used.ru_utime + used.ru_stime - before
     result = valuation.result
     order = np.argsort(result.indices)
     np.savez(
-        arguments.values, values=result.values[order], seconds=seconds, updates=result.counts[order],
-        standard_errors=result.stderr[order],
+        arguments.values, values=result.values[order], seconds=seconds, processors=processors,
     )  # fmt: skip
 
 

@@ -23,8 +23,22 @@ from collections.abc import Iterator
 import numpy as np
 import pyarrow as pa
 import torch
-from common import METHODS, Array, Row, encoded, h_phi_and_best_input, judged, learn, lowest_removed, over_seeds, parser
-from common import report, scores, together
+from common import (
+    METHODS,
+    Array,
+    Row,
+    encoded,
+    final_score,
+    h_phi_and_best_input,
+    judged,
+    learn,
+    lowest_removed,
+    over_seeds,
+    parser,
+    report,
+    scores,
+    together,
+)
 from torch.nn import functional
 
 from raydm.data import Prepared, load_set, to_array, vector_column
@@ -81,8 +95,8 @@ def one_seed(name: str, seed: int, sizes: tuple[int, int], methods: dict[str, di
         weights["target_alone"] = np.concatenate([np.zeros(n), np.ones(m)])
         weights["source_and_target"] = np.ones(n + m)
         weights["weighted_and_target"] = np.concatenate([learned, np.ones(m)])
-        found = scores(valuator.problem_, both, weights, test)
-        final = valuator.predictor_score(test)
+        found = scores(valuator.problem_, both, weights, test, "accuracy")
+        final = final_score(valuator, test, "accuracy")
         yield {
             "pair": name,
             "method": method,

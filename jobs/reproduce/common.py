@@ -19,6 +19,7 @@ import torch
 from raydm import DataValuator
 from raydm.data import Examples, Prepared, prepare
 from raydm.errors import ParameterError, RaydmWarning
+from raydm.metrics import METRICS
 from raydm.utility import Problem
 from raydm.valuation.methods import Learned
 from raydm.valuation.training import fit, takes_weights
@@ -99,13 +100,21 @@ def lowest_removed(values: Array, share: float) -> Array:
     return kept
 
 
-def scores(problem: Problem, examples: Examples, weights: Mapping[str, Array], test: Examples) -> dict[str, float]:
+def scores(
+    problem: Problem, examples: Examples, weights: Mapping[str, Array], test: Examples, metric: str
+) -> dict[str, float]:
     """Test score of a predictor trained with each of the weights (N,), in the metric's own direction, as one stack."""
     stack = np.stack([np.asarray(w, np.float64) for w in weights.values()])
     if not takes_weights(problem.predictor, problem.task):
         stack = (stack >= 0.5).astype(np.float64)
     predictions = fit(problem, examples, stack, "A predictor of this job").predict(torch.from_numpy(test.x)).cpu()
-    return dict(zip(weights, problem.metric(predictions, torch.from_numpy(test.y)).tolist(), strict=True))
+    return dict(zip(weights, METRICS[metric](predictions, torch.from_numpy(test.y)).tolist(), strict=True))
+
+
+def final_score(valuator: DataValuator, test: Examples, metric: str) -> float:
+    """Test score of the predictor that raydm returned; by a metric that may be another than it learned by."""
+    predictions = valuator.predictor_.fitted.predict(torch.from_numpy(test.x)).detach().cpu()
+    return float(METRICS[metric](predictions, torch.from_numpy(test.y)))
 
 
 def together(a: Examples, b: Examples) -> Examples:

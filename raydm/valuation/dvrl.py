@@ -113,7 +113,7 @@ class DVRL:
             self.value_function = dataclasses.replace(self.value_function, members=[*before, member], learned=True)
             yield from self._learn(member, utility, seed, number * self._steps_a_fold)
             values = sigmoid(self.value_function.log_odds(member, self.train, self._seen))
-            how = collapse(values, sigmoid(self._seen.log_odds[self.value_function.best]))
+            how = collapse(values, sigmoid(self._seen.start))
             if how is None:
                 return [member]
             self.restarts.append({"fold": number, "attempt": attempt, "how": how})

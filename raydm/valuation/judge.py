@@ -206,15 +206,18 @@ def collapse(values: Array, reference: Array) -> str | None:
 
     Args:
         values: (N,) in [0, 1].
-        reference: (N,) those of the best input.
+        reference: (N,) those of the best input. Where they tell nothing apart, as of clean rows, values need not either,
+            and cannot be inverted.
     """
     if values.min() > 1 - _EDGE:
         return "all values at 1"
     if values.max() < _EDGE:
         return "all values at 0"
+    if reference.std() < _SAME:
+        return None
     if values.std() < _SAME:
         return "no variance"
-    if reference.std() > 0 and float(spearmanr(values, reference).statistic) < _INVERTED:
+    if float(spearmanr(values, reference).statistic) < _INVERTED:
         return "inverted values"
     return None
 

@@ -13,7 +13,7 @@ from raydm.seeding import stream
 from raydm.valuation.game import Estimate, Game, Values
 from raydm.valuation.sampling import Tally, check_count, check_share, noise
 
-_LEAST = 4  # pairs of permutations before the values' noise is judged
+_LEAST = 4  # draws before the values' noise is judged
 
 Orders = npt.NDArray[np.int64]
 
@@ -40,7 +40,7 @@ def shapley(
         permutations: the most permutations, >= 1; rounded up to pairs.
         truncation: a permutation ends, and the rest of its examples add 0, once |v(prefix) - v(N)| is below this share
             of |v(N) - v(empty)|; None for never. Every value is biased towards 0 by what is cut off: on digits (1000
-            rows, a fifth of the labels wrong) .05 cuts two thirds of the work and a thirtieth of the values off.
+            rows, a fifth of the labels wrong) .05 cuts three fifths of the trainings and a thirtieth of the values off.
         tolerance: stop once `raydm.valuation.sampling.noise` of the values is at most this; None for never.
         antithetic: draw permutations in pairs, each with its reverse (Mitchell et al. 2022, section 4.1). Exact where v
             is made of gains of single examples and of pairs; on digits it saved 6 % of the variance.

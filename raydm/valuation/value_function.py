@@ -15,6 +15,7 @@ from torch import Tensor
 
 from raydm.data.examples import Examples
 from raydm.data.task import Task
+from raydm.errors import RunError
 from raydm.manipulations import Select
 from raydm.networks import DataValueEstimator
 from raydm.predictors import Predictor
@@ -112,7 +113,10 @@ def load_value_function(
         estimator.load_state_dict(own)
         location, scale = kept["y_scale"]
         members.append(Select(estimator, task, y_scale=(location, scale)))
-    return ValueFunction(evidence, state["best"], members, bool(state["starts"]), bool(state["learned"]))
+    best, learned = state["best"], bool(state["learned"])
+    if best not in evidence.pools or (learned and not members) or (tensors and not members):
+        raise RunError(f"{folder}: its config.json does not tell how rows are valued. Run `raydm value` again.")
+    return ValueFunction(evidence, best, members, bool(state["starts"]), learned)
 
 
 @dataclass(frozen=True)

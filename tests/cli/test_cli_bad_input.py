@@ -154,7 +154,38 @@ def test_a_parquet_file_with_a_hole(call: Call, files: Files, out: Path) -> None
         ("--noise 0.001", ["--noise 0.001 flips no label of the 120"]),
         ("--noise 0.999", ["--noise 0.999 flips every label of the 120"]),
         ("--seed -1", ["'seed'", ">= 0", "-1"]),
-        ("--steps 0", ["'steps'", ">= 1", "0"]),
+        ("--steps -1", ["'steps'", ">= 0", "-1"]),
+        ("--steps 0 --start nothing", ["would leave h_phi untrained", "steps >= 1"]),
+        ("--judge 1", ["'judge'", "0 or an integer >= 2", "1"]),
+        ("--restarts -1", ["'restarts'", ">= 0"]),
+        ("--start here", ["'start'", "'evidence', 'nothing'", "'here'"]),
+        ("--evidence gossip", ["'evidence'", "'validation'", "'forest'", "'gossip'"]),
+        ("--evidence forest forest", ["'evidence'", "different ones of"]),
+        ("--policy greedy", ["'policy'", "'bernoulli'", "'greedy'"]),
+        ("--policy gumbel --predictor naive-bayes", ["BlackBox cannot be differentiated", "policy='bernoulli'"]),
+        ("--policy gumbel --control-variate taylor", ["control_variate='taylor' is for the score function"]),
+        ("--control-variate taylor --predictor random-forest", ["cannot be differentiated", "'datamodel'"]),
+        ("--control-variate luck", ["'control_variate'", "'taylor'"]),
+        ("--temperature 0", ["'temperature'", "> 0"]),
+        ("--mean-bounds 0.7 0.3", ["'mean_bounds'", "0 <= low <= high <= 1"]),
+        ("--method magic", ["'method'", "'dvrl', 'loo', 'shapley'", "'magic'"]),
+        ('--method-args {"permutations":3}', ["'method_params'", "'dvrl'", "empty", "arguments of their own"]),
+        ('--method shapley --method-args {"magic":3}', ["'method_params'", "'permutations'", "'magic'"]),
+        ('--method shapley --method-args {"permutations":0}', ["'permutations' parameter of shapley", ">= 1"]),
+        ('--method shapley --method-args {"tolerance":"low"}', ["'tolerance'", "'low'"]),
+        ('--method banzhaf --method-args {"subsets":1}', ["'subsets'", ">= 2"]),
+        ('--method banzhaf --method-args {"subsets":2,"chunk":1}', ["left the values of", "unknown", "more often"]),
+        ('--method loo --method-args {"chunk":"all"}', ["'chunk'", "'all'"]),
+        ('--method knn-shapley --method-args {"k":0}', ["'k' parameter of knn_shapley", ">= 1"]),
+        ('--method knn-shapley --method-args {"memory":"much"}', ["'memory'", ">= 1"]),
+        ('--method influence --method-args {"damping":"much"}', ["'damping'", ">= 0"]),
+        ('--method influence --method-args {"tolerance":null}', ["'tolerance'", "> 0"]),
+        ("--method influence --predictor naive-bayes", ["Influence functions", "BlackBox has none", "'data-oob'"]),
+        ('--method data-oob --method-args {"members":1}', ["'members'", ">= 2"]),
+        ('--method data-oob --method-args {"score":"squared-error"}', ["'score'", "for classification"]),
+        ("--method data-oob --threshold 1.5", ["'threshold'", "[0, 1]"]),
+        ("--method loo --threshold nan", ["'threshold'", "a number"]),
+        ("--method loo --final weighted", ["'final'", "'kept' or 'all' with method='loo'"]),
         ("--outer-batch 0", ["'outer_batch'", ">= 1"]),
         ("--rollouts 0", ["'rollouts'", ">= 1"]),
         ("--rollouts 1", ["'rollouts'", ">= 2", "moving-average"]),
@@ -211,6 +242,11 @@ def test_flags_out_of_their_range(call: Call, files: Files, out: Path, flags: st
         ("--kind a", "--kind: expected COLUMN=KIND, got 'a'"),
         ("--kind =text", "--kind: expected COLUMN=KIND, got '=text'"),
         ("--final best", "--final: invalid choice: 'best'"),
+        ("--method-args {", "--method-args: not JSON"),
+        ("--method-args 3", "--method-args: expected a JSON object, got 3"),
+        ("--evidence", "--evidence: expected at least one argument"),
+        ("--mean-bounds 0.3", "--mean-bounds: expected 2 arguments"),
+        ("--judge two", "--judge: invalid int value: 'two'"),
         ("--task ranking", "--task: invalid choice: 'ranking'"),
         ("--local --actors 2", "--actors: not allowed with argument --local"),
         ("--sizes 10", "--sizes: expected 2 arguments"),
@@ -252,7 +288,7 @@ def test_a_metric_that_a_set_does_not_allow_is_refused_before_learning(
     paths = {"valid": str(files.valid), "test": str(files.test)}
     pd.read_csv(paths[part]).assign(label="yes").to_csv("one-class.csv", index=False)
     paths[part] = "one-class.csv"
-    monkeypatch.setattr("raydm.verbs.value._learn", lambda *_, **__: pytest.fail("it learned"))
+    monkeypatch.setattr("raydm.verbs.value.learn", lambda *_, **__: pytest.fail("it learned"))
     words = ("value", files.train, "--valid", paths["valid"], "--test", paths["test"], "--metric", "auc")
     refused(call(*words, *QUICK, "--out", out), "one-class.csv", "at least two classes")
 
@@ -276,7 +312,7 @@ def test_validation_rows_that_also_train_are_counted_and_the_run_goes_on(call: C
 
 
 def test_a_taken_place(call: Call, files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("raydm.verbs.value._learn", lambda *_, **__: pytest.fail("it learned"))
+    monkeypatch.setattr("raydm.verbs.value.learn", lambda *_, **__: pytest.fail("it learned"))
     Path("full").mkdir()
     Path("full/mine").write_text("dear to me")
     Path("file").write_text("dear to me")
@@ -294,14 +330,23 @@ def test_an_empty_folder_is_a_place(call: Call, files: Files) -> None:
     assert Path("empty/values.parquet").exists()
 
 
-@pytest.mark.parametrize("torn", ["_dump", "plot_removal", "save_file"])
+@pytest.mark.parametrize(
+    "torn",
+    [
+        "raydm.report.run._dump",
+        "raydm.report.run.plot_removal",
+        "raydm.valuation.value_function.save_file",
+        "raydm.predictors.votes.save_file",
+        "raydm.predictors.stacked.save_file",
+    ],
+)
 def test_a_failure_while_writing_leaves_nothing(
     call: Call, files: Files, out: Path, monkeypatch: pytest.MonkeyPatch, torn: str
 ) -> None:
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(raydm.report.run, torn, full)
+    monkeypatch.setattr(torn, full)
     done = call("value", files.train, "--valid", files.valid, *QUICK, "--out", out)
     refused(done, str(out), "cannot be written (No space left on device)")
 

@@ -24,8 +24,10 @@ def test_one_json_line_on_stdout_and_words_on_stderr(call: Call) -> None:
     done = call(*DIGITS, "--noise", "0.2", "--out", "run")
     wanted = {"run", "method", "rows", "steps", "seconds", "utility", "test_score", "discovery_auc", "inputs"}
     assert wanted <= set(done.line)
-    assert (done.line["run"], done.line["method"], done.line["rows"], done.line["steps"]) == ("run", "dvrl", 200, 3)
-    assert set(done.line["inputs"]) == {"random", "marginal_information"}
+    assert (done.line["run"], done.line["method"], done.line["rows"], done.line["steps"]) == ("run", "dvrl", 200, 4)
+    assert set(done.line["inputs"]) == {"random", "pooled", "validation", "neighbors"}
+    assert done.line["returned"] in {"learned", "pooled", "validation", "neighbors"}
+    assert done.line["better_than_inputs"] == (done.line["discovery_auc"] >= max(done.line["inputs"].values()))
     assert 0 <= done.line["test_score"] <= 1
     assert "discovery AUC" in done.err
     assert "run is in run" in done.err
@@ -35,7 +37,7 @@ def test_one_json_line_on_stdout_and_words_on_stderr(call: Call) -> None:
 def test_progress_on_stderr_tells_step_utility_mean_h_and_time_left(call: Call) -> None:
     words = [word for word in DIGITS if word != "--quiet"]
     done = call(*words, "--out", "run")
-    assert "3/3 [" in done.err
+    assert "4/4 [" in done.err
     assert "utility=" in done.err
     assert "mean_h=" in done.err
     assert len(done.line) > 0  # and stdout is still one line
@@ -120,7 +122,7 @@ def test_kind_and_features_and_label_override_what_is_inferred(call: Call, files
     for flags, width in (((), 2), (("--kind", "k=categorical"), 4)):
         assert call(*words, *flags, "--out", f"run{width}").code == 0
         config = json.loads(Path(f"run{width}/config.json").read_text())
-        assert config["estimator"]["n_features"] == width  # b, and k as a number or as three categories
+        assert config["n_features"] == width  # b, and k as a number or as three categories
         assert [name for name, _ in config["roles"]["features"]] == ["b", "k"]
         assert config["roles"]["label"] == "verdict"
 

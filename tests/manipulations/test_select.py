@@ -135,3 +135,14 @@ def test_targets_as_the_estimator_sees_them():
     assert make(CLASSES, examples).targets(torch.tensor([2, 0])).tolist() == [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
     scaled = make(TARGETS, examples, y_scale=(10.0, 4.0))
     assert scaled.targets(torch.tensor([12.0, 6.0])).tolist() == [[0.5], [-1.0]]
+
+
+def test_a_start_is_added_to_the_log_odds_of_each_example():
+    rng = np.random.default_rng(0)
+    examples = Examples(rng.normal(size=(9, 2)).astype(np.float32), rng.integers(3, size=9), np.arange(9))
+    start = torch.linspace(-3, 3, 9)
+    rows = np.array([7, 1, 4])
+    batch = Batch(rows, torch.from_numpy(examples.x[rows]), torch.from_numpy(examples.y[rows]))
+    without, with_start = make(CLASSES, examples), make(CLASSES, examples, start=start)
+    with_start.evidence = without.evidence
+    torch.testing.assert_close(with_start.policy(batch).logits, without.policy(batch).logits + start[rows])

@@ -65,6 +65,20 @@ def some(share=0.6, rollouts=1):
     return (np.random.default_rng(3).random((rollouts, N)) < share).astype(np.float32)
 
 
+@pytest.mark.filterwarnings("error")  # scikit-learn warns where n_jobs has no effect
+@pytest.mark.parametrize("estimator", [LogisticRegression(), make_pipeline(StandardScaler(), LogisticRegression())])
+def test_one_thread_is_not_asked_of_what_has_one(estimator):
+    sets = sets_of(CLASSES, np.ones((1, N)))
+    BlackBox(estimator).fit(sets, seed=np.zeros(1, int))
+
+
+def test_one_thread_is_asked_inside_of_pipelines(spy):
+    BlackBox(make_pipeline(StandardScaler(), spy(n_jobs=None))).fit(
+        sets_of(CLASSES, np.ones((1, N))), seed=np.array([4])
+    )
+    assert spy.calls[0][3:] == (4, 1)
+
+
 @pytest.mark.parametrize("task", [CLASSES, TARGETS], ids=lambda t: t.kind)
 def test_absent_rows_are_dropped_and_not_weighted_zero(task):
     w = some()

@@ -21,7 +21,7 @@ from raydm.manipulations import marginal_information
 from raydm.predictors import BlackBox, Predictor, TrainingSets, make_predictor
 from raydm.seeding import stream
 from raydm.utility import Problem, one_thread
-from raydm.valuation.evidence.crossfit import CrossFitted, cross_fit, load_cross_fitted
+from raydm.valuation.evidence.crossfit import CrossFitted, cross_fit, load_cross_fitted, marks
 from raydm.valuation.evidence.pool import Pool, fit_pool
 
 SOURCES = ("validation", "out-of-fold", "linear", "forest", "extra-trees", "neighbors")
@@ -30,6 +30,7 @@ POOLED = "pooled"
 _FOLDS = 5
 _ROUNDS = 2  # the second learns from rows weighted by what the first says of them; a third changes nothing
 _TRUST = 3.0  # weight of a trusted row beside a training row
+_TREE_COUNT = 100
 _TREE_ROWS = 20_000  # of which each tree of a larger set sees a draw
 _STACK_ROWS = 20_000  # on which the pool is fitted, at most
 _SHRINKAGE = 10.0  # of the linear source, in rows: single wrong labels then move it little
@@ -135,13 +136,11 @@ def gather(train: Examples, problem: Problem, names: Sequence[str]) -> Evidence:
         evidence = Evidence(sources, {}, task, least)
         said = evidence.predictions(rows)
         _check_finite(names, said)
-        alone = {name: said[[i]] for i, name in enumerate(names)}
-        pools = {
-            name: fit_pool(p[:, some], y[some], trusted[some], task) for name, p in (alone | {POOLED: said}).items()
-        }
-        odds = [pools[POOLED].log_odds(said, y, trusted=t) for t in (False, True)]
+        pooled = fit_pool(said[:, some], y[some], trusted[some], task)
+        odds = [pooled.log_odds(said, y, trusted=t) for t in (False, True)]
         right = torch.where(trusted, odds[1], odds[0]).sigmoid()
-    return replace(evidence, pools=pools)
+    alone = {name: fit_pool(said[[i]][:, some], y[some], trusted[some], task) for i, name in enumerate(names)}
+    return replace(evidence, pools=alone | {POOLED: pooled})
 
 
 def load_evidence(
@@ -172,7 +171,7 @@ def load_evidence(
 
 
 def source_predictor(name: str, predictor: Predictor, task: Task, n: int) -> Predictor:
-    """The model that a source trains; predictor is the run's own, n how many rows there are."""
+    """The model that a source trains; predictor is the run's own, n the least rows that one is trained on."""
     if name in ("validation", "out-of-fold"):
         return predictor
     if name == "neighbors":
@@ -185,16 +184,19 @@ def source_predictor(name: str, predictor: Predictor, task: Task, n: int) -> Pre
     kind = "Classifier" if task.kind == "classification" else "Regressor"
     rows = {"max_samples": _TREE_ROWS} if n > _TREE_ROWS else {}
     return make_predictor(
-        f"sklearn.ensemble.{family}{kind}", n_estimators=100, min_samples_leaf=leaf, bootstrap=True, **rows
+        f"sklearn.ensemble.{family}{kind}", n_estimators=_TREE_COUNT, min_samples_leaf=leaf, bootstrap=True, **rows
     )
 
 
 def _source(name: str, rows: Examples, right: Tensor, trusted: Tensor, problem: Problem) -> CrossFitted:
-    predictor = source_predictor(name, problem.predictor, problem.task, len(rows))
+    fold = torch.from_numpy(marks(rows.x, problem.seed) % _FOLDS)
+    present = right >= _LEAST_WEIGHT
+    least = min(int((present & (fold != k)).sum()) for k in range(_FOLDS))
+    predictor = source_predictor(name, problem.predictor, problem.task, least)
     if isinstance(predictor, BlackBox) and not predictor.takes_weights(problem.task):
         w = (right >= 0.5).float()
     else:
-        w = torch.where(right < _LEAST_WEIGHT, 0.0, right * torch.where(trusted, _TRUST, 1.0)).float()
+        w = torch.where(present, right * torch.where(trusted, _TRUST, 1.0), 0.0).float()
     x, y = torch.from_numpy(rows.x), torch.from_numpy(rows.y)
     if name == "validation":
         x, y, w = x[trusted], y[trusted], w[trusted]
