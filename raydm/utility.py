@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -102,12 +103,20 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def aligned(array: npt.NDArray[Any]) -> Tensor:
+    """A copy as a tensor, for products that must give the same bits anywhere.
+
+    Fresh tensors are aligned alike, where numpy's memory begins anywhere; products may round differently by alignment.
+    """
+    return torch.from_numpy(array).clone()
+
+
 @one_thread()
 def predict_shard(problem: Problem, sets: TrainingSets, seeds: Seeds, x: Tensor) -> Tensor:
     """Trains a shard of r rollouts and predicts rows x (M, D): (r, M, C). Runs in whichever process has the shard."""
     if getattr(problem.predictor, "full_batch", False) and not any(t.requires_grad for t in (sets.x, sets.y, sets.w)):
         sets = sets.compact()  # small sets in games over large training sets then cost what they hold
-    # Fresh copies are aligned alike everywhere; matrix products may round differently where the alignment differs.
+    # Fresh copies, for what `aligned` says
     sets = TrainingSets(sets.x.clone(), sets.y.clone(), sets.w.clone(), sets.task)
     return problem.predictor.fit_predict(sets, x.clone(), seed=seeds)
 

@@ -77,7 +77,7 @@ class Stacked:
         sets = TrainingSets(sets.x.to(device), sets.y.to(device), sets.w.to(device), sets.task)
         module = self.initial_module(sets, int(seed[0])).to(device)  # the only one, where all restart alike
         activations = _activations(module, sets.x)
-        chunk = self._chunk(module, sets, activations)
+        chunk = min(self._chunk(module, sets, activations), sets.rollouts)  # as `load` has it: rows are told by it
         trained = [
             self._train(module, int(seed[0]), sets[slice(a, a + chunk)], seed[a : a + chunk])
             for a in range(0, sets.rollouts, chunk)

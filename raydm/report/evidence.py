@@ -99,14 +99,14 @@ def verdict(figures: Mapping[str, float], what: str, returned: str | None) -> tu
     Args:
         figures: `LEARNED` and each other ranking -> the figure, higher is better.
         what: the figure's name.
-        returned: the input whose values were returned, since learning did not beat it; None: they were learned.
+        returned: the input whose values were returned, since learning did not beat it, and which therefore is not
+            compared; None: they were learned.
     """
-    name, best = max(((n, f) for n, f in figures.items() if n != LEARNED), key=lambda pair: pair[1])
+    name, best = max(((n, f) for n, f in figures.items() if n not in (LEARNED, returned)), key=lambda pair: pair[1])
     own = figures[LEARNED]
     whose = ""
     if returned is not None:
         whose = f" (of the input {returned!r}: nothing that was learned was better on held-out trusted rows)"
     if own >= best:
-        other = "no other ranking is better" if name == returned else f"the best other ranking ({name}) has {best:.4f}"
-        return True, f"{what}: {own:.4f}{whose}; {other}."
+        return True, f"{what}: {own:.4f}{whose}; the best other ranking ({name}) has {best:.4f}."
     return False, f"{what}: {own:.4f}{whose}, NO better than another ranking ({name}, {best:.4f})."

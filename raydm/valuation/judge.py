@@ -20,7 +20,7 @@ from raydm.data.task import Task
 from raydm.errors import DataError
 from raydm.manipulations import Select
 from raydm.seeding import stream
-from raydm.utility import Problem
+from raydm.utility import Problem, aligned
 from raydm.valuation.training import fit, takes_weights
 from raydm.valuation.value_function import Seen, ValueFunction, sigmoid
 
@@ -168,7 +168,7 @@ def judge(function: ValueFunction, train: Examples, seen: Seen, kept: Sequence[t
         if not takes_weights(fold.problem.predictor, task):
             weights = (weights >= 0.5).astype(np.float64)
         fitted = fit(fold.problem, train, weights, "A predictor for the judge")
-        predictions = fitted.predict(torch.from_numpy(fold.held.x))
+        predictions = fitted.predict(aligned(fold.held.x))
         scores.append(row_scores(predictions, torch.from_numpy(fold.held.y), task))
     total = sum(len(fold.held) for fold, _ in kept)
     area = np.sum(areas, axis=0) / total
@@ -206,8 +206,8 @@ def collapse(values: Array, reference: Array) -> str | None:
 
     Args:
         values: (N,) in [0, 1].
-        reference: (N,) those of the best input. Where they tell nothing apart, as of clean rows, values need not either,
-            and cannot be inverted.
+        reference: (N,) those of the best input. Where they tell nothing apart, as of clean rows, values need not
+            either, and cannot be inverted.
     """
     if values.min() > 1 - _EDGE:
         return "all values at 1"

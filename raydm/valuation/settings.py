@@ -117,7 +117,7 @@ class Settings:
 def _are_bounds(value: object) -> bool:
     if not (isinstance(value, Sequence) and len(value) == 2 and all(is_number(v) for v in value)):
         return False
-    return 0 <= value[0] <= value[1] <= 1
+    return bool(0 <= value[0] <= value[1] <= 1)
 
 
 def is_number(value: object) -> bool:

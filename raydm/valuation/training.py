@@ -12,13 +12,13 @@ from raydm.data.examples import Examples
 from raydm.data.task import Task
 from raydm.errors import RaydmError
 from raydm.predictors import BlackBox, Fitted, Predictor, TrainingSets
-from raydm.utility import Problem, failed, one_thread
+from raydm.utility import Problem, aligned, failed, one_thread
 
 
 def training_sets(examples: Examples, weights: npt.NDArray[Any], task: Task) -> TrainingSets:
     """R training sets of N examples; weights are (R, N), or (N,) for one."""
     w = torch.from_numpy(np.atleast_2d(weights).astype(np.float32))
-    return TrainingSets(torch.from_numpy(examples.x), torch.from_numpy(examples.y), w, task)
+    return TrainingSets(aligned(examples.x), aligned(examples.y), w, task)
 
 
 def fit(problem: Problem, examples: Examples, weights: npt.NDArray[Any], what: str) -> Fitted:

@@ -19,7 +19,7 @@ from raydm.errors import RunError
 from raydm.manipulations import Select
 from raydm.networks import DataValueEstimator
 from raydm.predictors import Predictor
-from raydm.utility import one_thread
+from raydm.utility import aligned, one_thread
 from raydm.valuation.evidence import POOLED, Evidence, load_evidence
 
 _POLICY, _INPUTS = "policy.safetensors", "inputs"
@@ -66,7 +66,7 @@ class ValueFunction:
     def log_odds(self, member: Select, examples: Examples, seen: Seen) -> Tensor:
         """Log-odds of one h_phi: (N,) float64."""
         with torch.no_grad(), one_thread():
-            x, y = torch.from_numpy(examples.x), torch.from_numpy(examples.y)
+            x, y = aligned(examples.x), torch.from_numpy(examples.y)
             start = seen.start if self.starts else None
             return member.logits(x, y, seen.gaps, start).double()  # float64 keeps apart what float32 would tie at 1
 

@@ -24,7 +24,7 @@ def transform(encoder, columns, name="valid"):
 def test_numbers_are_standardised_with_training_moments():
     encoder = fit({"a": [1.0, 3.0], "flag": [True, False]})
     assert encoder.feature_names == ["a", "flag"]
-    assert transform(encoder, {"flag": [True], "a": [6]}).tolist() == [[4.0, 0.5]]  # (6 - 2) / 1; an indicator is only centred
+    assert transform(encoder, {"flag": [True], "a": [6]}).tolist() == [[4.0, 0.5]]  # (6 - 2) / 1, 1 - .5
     assert transform(encoder, {"a": [6], "flag": [True]}).dtype == np.float32
     assert encoder.notes == []
 

@@ -45,9 +45,7 @@ def test_a_predictor_is_kept():
 
 @pytest.mark.parametrize("predictor", ["lightbgm", 7, "os.path.join"])
 def test_unknown_predictors_are_refused_with_those_there_are(predictor):
-    with pytest.raises(
-        ParameterError, match=r"'predictor' parameter .* one of 'logistic', .*'neighbors', the dotted"
-    ):
+    with pytest.raises(ParameterError, match=r"'predictor' parameter .* one of 'logistic', .*'neighbors', the dotted"):
         make_predictor(predictor)
 
 

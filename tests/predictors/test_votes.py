@@ -27,7 +27,7 @@ def said(y: list[float], w: list[float], rows: list[float], task: Task = TWO, **
 
 
 def test_the_nearest_vote_and_the_classes_share_the_prior() -> None:
-    # To 0.1 the nearest are 0, 1, 2: two votes for class 0 and one for class 1, beside a quarter for each. To 3.9: 4, 3,
+    # To 0.1 the nearest are 0, 1, 2: two votes for class 0, one for class 1, beside a quarter for each. To 3.9: 4, 3,
     # 2, all of class 1.
     p = said([0, 0, 1, 1, 1], [1.0] * 5, [0.1, 3.9], k=3, prior=0.5)
     expected = torch.tensor([[2.25, 1.25], [0.25, 3.25]], dtype=torch.float64) / 3.5

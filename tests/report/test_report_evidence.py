@@ -124,8 +124,8 @@ def test_verdict_is_against_the_best_of_the_other_rankings() -> None:
 
 def test_verdict_names_the_input_that_was_returned_and_does_not_compare_it_with_itself() -> None:
     whose = "gain: 0.9000 (of the input 'forest': nothing that was learned was better on held-out trusted rows)"
-    yes, sentence = verdict({LEARNED: 0.9, "random": 0.5, "forest": 0.9}, "gain", "forest")
-    assert (yes, sentence) == (True, f"{whose}; no other ranking is better.")
+    yes, sentence = verdict({LEARNED: 0.9, "random": 0.5, "forest": 0.9 + 1e-12}, "gain", "forest")  # rounded otherwise
+    assert (yes, sentence) == (True, f"{whose}; the best other ranking (random) has 0.5000.")
     yes, sentence = verdict({LEARNED: 0.9, "pooled": 0.95, "forest": 0.9}, "gain", "forest")
     assert (yes, sentence) == (False, f"{whose}, NO better than another ranking (pooled, 0.9500).")
 

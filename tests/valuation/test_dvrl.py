@@ -323,7 +323,7 @@ def test_what_is_learned_again_is_learned_from_other_draws(
     train = digits_small[0]
     seen = collapsing(monkeypatch, "no variance", "inverted values", None, None)
     made = DVRL(train, problem, JUDGED)
-    assert [step.t for step in made.steps()] == [0, 1, 2, 0, 1, 2, 0, 1, 2, 3, 4, 5]  # 3 steps, three times; then fold 1
+    assert [step.t for step in made.steps()] == [0, 1, 2, 0, 1, 2, 0, 1, 2, 3, 4, 5]  # fold 0 three times, 1
     assert made.restarts == [
         {"fold": 0, "attempt": 0, "how": "no variance"},
         {"fold": 0, "attempt": 1, "how": "inverted values"},

@@ -174,7 +174,7 @@ def test_of_targets_data_oob_gives_losses_which_are_no_weights() -> None:
     assert valuator.threshold_ == pytest.approx(-y[:50].var(), rel=1e-6)  # predicted no worse than by the mean
     given = DataValuator(**linear, threshold=-2000.0).fit(x[:50], y[:50], **parts)
     np.testing.assert_array_equal(given.selected_, valuator.values_ >= -2000)
-    with pytest.raises(ParameterError, match="'final' .* with method='data-oob' for regression"):
+    with pytest.raises(ParameterError, match=r"'final' .* with method='data-oob' for regression"):
         DataValuator(**linear, final="weighted").fit(x[:50], y[:50], **parts)
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from raydm.data.task import Task
 from raydm.errors import RaydmError
 from raydm.predictors import Fitted, Predictor, Seeds, TrainingSets
-from raydm.utility import failed, one_thread
+from raydm.utility import aligned, failed, one_thread
 
 
 def marks(x: npt.NDArray[np.float32], seed: int) -> npt.NDArray[np.int64]:
@@ -54,7 +54,8 @@ class CrossFitted:
         with one_thread():
             for k, model in enumerate(self.models):
                 if (fold == k).any():
-                    out[fold == k] = model.predict(torch.from_numpy(x[fold == k]))[0].detach().cpu().double()
+                    rows = aligned(x[fold == k])
+                    out[fold == k] = model.predict(rows)[0].detach().cpu().double()
         return out
 
     def save(self, folder: Path) -> None:

@@ -20,7 +20,7 @@ from raydm.errors import ParameterError, RolloutError, one_of
 from raydm.manipulations import marginal_information
 from raydm.predictors import BlackBox, Predictor, TrainingSets, make_predictor
 from raydm.seeding import stream
-from raydm.utility import Problem, one_thread
+from raydm.utility import Problem, aligned, one_thread
 from raydm.valuation.evidence.crossfit import CrossFitted, cross_fit, load_cross_fitted, marks
 from raydm.valuation.evidence.pool import Pool, fit_pool
 
@@ -197,7 +197,7 @@ def _source(name: str, rows: Examples, right: Tensor, trusted: Tensor, problem: 
         w = (right >= 0.5).float()
     else:
         w = torch.where(present, right * torch.where(trusted, _TRUST, 1.0), 0.0).float()
-    x, y = torch.from_numpy(rows.x), torch.from_numpy(rows.y)
+    x, y = aligned(rows.x), torch.from_numpy(rows.y)
     if name == "validation":
         x, y, w = x[trusted], y[trusted], w[trusted]
     sets = TrainingSets(x, y, w.unsqueeze(0), problem.task)

@@ -148,7 +148,7 @@ def test_a_training_that_fails_says_of_what() -> None:
         def fit(self, given: TrainingSets, *, seed: Any) -> Any:
             raise ZeroDivisionError("no rows")
 
-    with pytest.raises(RolloutError, match="A test failed: .*no rows"):
+    with pytest.raises(RolloutError, match=r"A test failed: .*no rows"):
         cross_fit(Broken(), sets(rows(9)), count=5, seed=0, seeds=SEEDS, what="A test")
 
 

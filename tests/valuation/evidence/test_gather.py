@@ -146,7 +146,9 @@ def test_what_it_gives_is_of_all_sources_in_their_order() -> None:
     assert alone.predictions(train).shape == (1, 30, 3)
 
 
-@pytest.mark.parametrize("names", [(), "forest", None, 3, ["forest", "forest"], ["forest", "rumour"], [None], {"forest"}])
+@pytest.mark.parametrize(
+    "names", [(), "forest", None, 3, ["forest", "forest"], ["forest", "rumour"], [None], {"forest"}]
+)
 def test_sources_are_checked(names: Any) -> None:
     with pytest.raises(ParameterError, match="'evidence' parameter of DVRL must be different ones of 'validation'"):
         check_sources(names)
