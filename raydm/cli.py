@@ -130,7 +130,7 @@ def _learning(parser: argparse.ArgumentParser) -> None:
     add("--fresh-restart", dest="shared_restart", action="store_false",
         help="inner trainings start from weights of their own, not all from the same")  # fmt: skip
     add("--threshold", type=float, metavar="T", help="rows of at least this value are selected (default: 0.5 for dvrl "
-        "and data-oob, else 0)")  # fmt: skip
+        "and for data-oob of classes, else 0; for data-oob of targets, minus their variance)")  # fmt: skip
     add("--final", choices=("weighted", "kept", "all"), help="train the final predictor on all rows weighted by value, "
         "on the selected rows, or on all alike (default: as judged on held-out trusted rows)")  # fmt: skip
 

@@ -30,7 +30,7 @@ from raydm.utility import InProcess, Problem
 from raydm.valuation import MakeUtility, Settings, ValueFunction, is_number
 from raydm.valuation.game import Estimate
 from raydm.valuation.methods import SHARES, Learned, check_params, make_valuation, usual_threshold
-from raydm.valuation.training import fit, takes_weights
+from raydm.valuation.training import fit, predict, takes_weights
 
 _LABEL = "__label__"
 _LINEAR = {"logistic": "classification", "linear": "regression"}
@@ -219,7 +219,7 @@ class DataValuator(BaseEstimator):  # type: ignore[misc]
         if not weights.any():
             warnings.warn(
                 f"No example reaches the threshold {self.threshold_}, so the final predictor was trained on none. "
-                "Lower the threshold, or use final='weighted'.",
+                "Lower the threshold, or use final='all'.",
                 RaydmWarning,
                 stacklevel=2,
             )
@@ -237,7 +237,7 @@ class DataValuator(BaseEstimator):  # type: ignore[misc]
 
     def predictor_score(self, examples: Examples) -> float:
         """The metric of the final predictor on encoded examples, in the metric's own direction."""
-        predictions = self.predictor_.fitted.predict(torch.from_numpy(examples.x)).detach().cpu()
+        predictions = predict(self.predictor_.fitted, examples.x, "The final predictor")
         return float(self.problem_.metric(predictions, torch.from_numpy(examples.y)))
 
     def _value_function(self) -> ValueFunction:

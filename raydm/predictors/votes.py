@@ -52,7 +52,8 @@ class NeighborVotes:
         if sets.task.kind == "classification" and sets.y.is_floating_point():
             raise ParameterError("NeighborVotes needs class indices as y. Got class probabilities.")
         x, y, w = (t.detach().cpu().numpy() for t in (sets.x, sets.y, sets.w))
-        return FittedVotes(x, y, w, sets.task, self.k, self.prior)
+        constant = np.broadcast_to(y.mean(-1, dtype=np.float64), len(w))
+        return FittedVotes(x, y, w, constant, sets.task, self.k, self.prior)
 
     def fit_predict(self, sets: TrainingSets, x: Tensor, *, seed: Seeds) -> Tensor:
         """Predicts rows x (M, D): (R, M, C)."""
@@ -67,12 +68,12 @@ class NeighborVotes:
         file = folder / _FILE
         try:
             held = load_file(file)
-            x, y, w = held["x"], held["y"], held["w"]
+            x, y, w, constant = held["x"], held["y"], held["w"], held["constant"]
         except (OSError, KeyError, SafetensorError) as error:
             raise RunError(f"{file}: cannot be read ({error}). Run `raydm value` again.") from error
         if x.shape[-1] != n_features or y.shape[-1] != w.shape[-1] or x.shape[-2] != w.shape[-1]:
             raise RunError(f"{file}: holds {x.shape[-1]} features; the run's config names {n_features}.")
-        return FittedVotes(x, y, w, task, self.k, self.prior)
+        return FittedVotes(x, y, w, constant, task, self.k, self.prior)
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ class FittedVotes:
         x: (N, D) or (R, N, D).
         y: (N,) or (R, N).
         w: (R, N) >= 0; weight 0 is absent.
+        constant: (R,), the target that an empty set predicts: the mean of all N.
         task: what is predicted.
         k: votes.
         prior: votes that the classes share before the neighbours'.
@@ -91,6 +93,7 @@ class FittedVotes:
     x: Array
     y: Array
     w: Array
+    constant: Array
     task: Task
     k: int
     prior: float
@@ -103,7 +106,7 @@ class FittedVotes:
     def save(self, folder: Path) -> None:
         """Writes the examples that are present in any of the sets."""
         some = (self.w > 0).any(0)
-        held = {"x": self.x[..., some, :], "y": self.y[..., some], "w": self.w[:, some]}
+        held = {"x": self.x[..., some, :], "y": self.y[..., some], "w": self.w[:, some], "constant": self.constant}
         save_file({name: np.ascontiguousarray(array) for name, array in held.items()}, folder / _FILE)
 
     def _one(self, r: int, rows: Array) -> Array:
@@ -111,7 +114,7 @@ class FittedVotes:
         x, y = self.x if self.x.ndim == 2 else self.x[r], self.y if self.y.ndim == 1 else self.y[r]
         present = np.flatnonzero(self.w[r] > 0)
         if not len(present):
-            constant = 1 / self.task.n_outputs if self.task.kind == "classification" else float(y.mean())
+            constant = 1 / self.task.n_outputs if self.task.kind == "classification" else float(self.constant[r])
             return np.full((len(rows), self.task.n_outputs), constant)
         x, y, w = x[present], y[present], self.w[r][present].astype(np.float64)
         out = np.zeros((len(rows), self.task.n_outputs))

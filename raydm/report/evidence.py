@@ -13,9 +13,10 @@ import numpy.typing as npt
 import torch
 
 from raydm.data.examples import Examples
+from raydm.errors import RaydmError
 from raydm.metrics import discovery_auc, discovery_f1, discovery_recall
 from raydm.predictors import TrainingSets
-from raydm.utility import Problem, one_thread
+from raydm.utility import Problem, failed, one_thread
 
 INSPECTED = tuple(round(0.05 * i, 2) for i in range(21))
 REMOVED = tuple(round(0.05 * i, 2) for i in range(11))
@@ -60,6 +61,9 @@ def removal(rankings: Rankings, problem: Problem, train: Examples, judge: Exampl
         metric; removed: shares of N; lowest and highest: name -> score after removing that share, in the metric's own
         direction; gain: name -> mean utility after removing the lowest minus after removing the highest, over the
         shares above 0 (0 is expected of a random ranking; higher is better).
+
+    Raises:
+        RolloutError: a training failed.
     """
     n = len(train)
     keep = {
@@ -73,8 +77,13 @@ def removal(rankings: Rankings, problem: Problem, train: Examples, judge: Exampl
     w = torch.from_numpy(np.concatenate([np.stack(k) for k in keep.values()]))
     sets = TrainingSets(torch.from_numpy(train.x), torch.from_numpy(train.y), w, problem.task)
     seeds = np.repeat(problem.seeds(0, 1), len(w))
-    with one_thread():
-        predictions = problem.predictor.fit_predict(sets, torch.from_numpy(judge.x), seed=seeds).detach()
+    try:
+        with one_thread():
+            predictions = problem.predictor.fit_predict(sets, torch.from_numpy(judge.x), seed=seeds).detach()
+    except RaydmError:
+        raise
+    except Exception as error:  # whatever a predictor of the user's own may raise
+        raise failed("A predictor of the removal curves", error) from error
     scores = problem.metric(predictions, torch.from_numpy(judge.y).to(predictions.device)).tolist()
     rows = [scores[i : i + len(REMOVED)] for i in range(0, len(scores), len(REMOVED))]
     ends: dict[str, dict[str, list[float]]] = {"lowest": {}, "highest": {}}

@@ -20,8 +20,8 @@ from raydm.data.task import Task
 from raydm.errors import DataError
 from raydm.manipulations import Select
 from raydm.seeding import stream
-from raydm.utility import Problem, aligned
-from raydm.valuation.training import fit, takes_weights
+from raydm.utility import Problem
+from raydm.valuation.training import fit, predict, takes_weights
 from raydm.valuation.value_function import Seen, ValueFunction, sigmoid
 
 Array = npt.NDArray[np.float64]
@@ -168,7 +168,7 @@ def judge(function: ValueFunction, train: Examples, seen: Seen, kept: Sequence[t
         if not takes_weights(fold.problem.predictor, task):
             weights = (weights >= 0.5).astype(np.float64)
         fitted = fit(fold.problem, train, weights, "A predictor for the judge")
-        predictions = fitted.predict(aligned(fold.held.x))
+        predictions = predict(fitted, fold.held.x, "A predictor for the judge")
         scores.append(row_scores(predictions, torch.from_numpy(fold.held.y), task))
     total = sum(len(fold.held) for fold, _ in kept)
     area = np.sum(areas, axis=0) / total

@@ -135,9 +135,11 @@ class Played:
         check_params(name, params)
         self.name, self.params, self.train, self.problem, self.make_utility = name, params, train, problem, make_utility
         self.estimate: Estimate | None = None
+        self._inputs: Rankings | None = None
 
     def steps(self) -> Iterator[Estimate]:
         """Yields each estimate as it is made."""
+        self._inputs = self.inputs()  # before the work: where they cannot be made, it would be in vain
         problem = self.problem
         if self.name == "data-oob":  # its members differ in their rows and in their draws, as in a forest
             problem = replace(problem, predictor=bagged(problem.predictor), shared_restart=False)
@@ -169,6 +171,8 @@ class Played:
 
     def inputs(self) -> Rankings:
         """A random ranking, and what a model of the trusted rows says of each label."""
+        if self._inputs is not None:
+            return self._inputs
         evidence = gather(self.train, self.problem, ("validation",))
         alone = ValueFunction(evidence, "validation", (), starts=False, learned=False)
         return _random(self.problem, len(self.train)) | alone.rankings(self.train)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from raydm.data.examples import Examples
 from raydm.data.task import Task
@@ -34,6 +35,21 @@ def fit(problem: Problem, examples: Examples, weights: npt.NDArray[Any], what: s
     except RaydmError:
         raise
     except Exception as error:  # whatever a predictor of the user's own, or its arguments, may raise
+        raise failed(what, error) from error
+
+
+def predict(fitted: Fitted, x: npt.NDArray[Any], what: str) -> Tensor:
+    """What R trained predictors say of rows x (M, D), on the CPU: (R, M, C).
+
+    Raises:
+        RolloutError: predicting failed; `what` says of what.
+    """
+    try:
+        with one_thread():
+            return fitted.predict(aligned(x)).detach().cpu()
+    except RaydmError:
+        raise
+    except Exception as error:  # as above; some find out only here that they were given too few rows
         raise failed(what, error) from error
 
 

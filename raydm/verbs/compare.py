@@ -34,6 +34,7 @@ def run(arguments: Namespace) -> None:
         raise ParameterError.of(
             "method_args", "raydm compare", f"an object of settings for each of {names}", arguments.method_args
         )
+    names = sorted(names, key=lambda name: name != "dvrl")  # first, since the inputs that are shown are its own
     valuators = {name: make_valuator(arguments, name, arguments.method_args.get(name, {})) for name in names}
     inputs = read_inputs(arguments)
     prepared = prepared_of(arguments, inputs)
@@ -74,8 +75,11 @@ def _rows(
 
 
 def _once(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Without inputs that several methods have in common."""
-    return list({row["method"]: row for row in reversed(rows)}.values())[::-1]
+    """Without inputs that an earlier method has, too."""
+    first: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        first.setdefault(row["method"], row)
+    return list(first.values())
 
 
 def _show(rows: list[dict[str, Any]]) -> None:

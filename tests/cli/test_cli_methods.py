@@ -187,6 +187,7 @@ def test_compare_prints_a_table_and_one_line(call: Call, files: Files) -> None:
     assert value["discovery_auc"] == rows["dvrl"]["auc"]
     assert value["removal_gain"] == rows["dvrl"]["removal_gain"]
     assert value["test_score"] == rows["dvrl"]["test_score"]
+    assert value["inputs"] == {name.removeprefix("input: "): rows[name]["auc"] for name in inputs}
 
 
 def test_compare_without_flips_and_test_rows(call: Call, targets: Files) -> None:
@@ -255,3 +256,35 @@ def test_ten_classes_of_which_the_trusted_rows_lack_some(call: Call) -> None:
     small(4, 10).to_csv("valid.csv", index=False)
     done = call("value", "train.csv", "--valid", "valid.csv", *QUICK, "--out", "run")
     assert done.line["rows"] == 60
+
+
+def test_a_predictor_that_cannot_predict_is_told_and_not_a_traceback(call: Call) -> None:
+    small(5).to_csv("train.csv", index=False)
+    small(3).to_csv("valid.csv", index=False)
+    five = ("--predictor", "sklearn.neighbors.KNeighborsClassifier", "--quiet")  # neighbours, and three trusted rows
+    for method in ("dvrl", "loo"):
+        done = call("value", "train.csv", "--valid", "valid.csv", *five, "--method", method, "--out", "run")
+        assert (done.code, done.out) == (2, "")
+        assert "The evidence 'validation' failed: ValueError('Expected n_neighbors <= n_samples_fit" in done.err
+        assert not Path("run").exists()
+
+
+def test_a_predictor_that_fails_on_what_removal_leaves_is_told(call: Call) -> None:
+    small(8).to_csv("train.csv", index=False)
+    small(40).to_csv("valid.csv", index=False)
+    words = ("--predictor", "sklearn.neighbors.KNeighborsClassifier", "--evidence", "validation", "neighbors")
+    done = call("value", "train.csv", "--valid", "valid.csv", *words, "--steps", "0", "--quiet", "--out", "run")
+    assert (done.code, done.out) == (2, "")
+    assert "A predictor of the removal curves failed: ValueError('Expected n_neighbors" in done.err
+    assert not Path("run").exists()
+
+
+def test_targets_of_two_values_that_are_predicted_exactly(call: Call) -> None:
+    """The spread about the prediction is then nothing, and log-odds must not be."""
+    for name, rows in (("train", 400), ("valid", 60)):
+        table = frame(rows, rows)
+        table.assign(label=np.where(table.a > 0, 0.0, 1.5)).to_csv(f"{name}.csv", index=False)
+    words = ("--task", "regression", "--predictor", "sklearn.tree.DecisionTreeRegressor", "--evidence", "out-of-fold")
+    done = call("value", "train.csv", "--valid", "valid.csv", *words, "--steps", "0", "--quiet", "--out", "run")
+    assert done.code == 0, done.err
+    assert np.isfinite(pq.read_table("run/values.parquet")["value"].to_numpy()).all()

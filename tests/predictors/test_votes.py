@@ -92,6 +92,19 @@ def test_absent_examples_are_not_saved(tmp_path: Path) -> None:
     assert make_predictor("neighbors").load(tmp_path, TWO, 2).predict(sets.x).tolist() == [[[0.5, 0.5]] * 3]
 
 
+def test_an_empty_set_predicts_the_mean_of_all_targets_also_when_it_is_read_back(tmp_path: Path) -> None:
+    w = torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
+    for name, sets in (("some", w), ("none", 0 * w)):
+        fitted = make_predictor("neighbors").fit(
+            TrainingSets(torch.zeros(3, 1), torch.tensor([1.0, 2.0, 6.0]), sets, TARGETS), seed=np.zeros(2, int)
+        )
+        (tmp_path / name).mkdir()
+        fitted.save(tmp_path / name)
+        read = make_predictor("neighbors").load(tmp_path / name, TARGETS, 1)
+        for votes in (fitted, read):
+            assert votes.predict(torch.zeros(1, 1)).flatten().tolist() == [3.0, 1.0 if name == "some" else 3.0]
+
+
 def test_a_file_of_another_width_is_refused(tmp_path: Path) -> None:
     sets = TrainingSets(torch.zeros(2, 3), torch.zeros(2).long(), torch.ones(1, 2), TWO)
     make_predictor("neighbors").fit(sets, seed=SEED).save(tmp_path)

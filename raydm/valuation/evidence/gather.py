@@ -16,11 +16,11 @@ from torch import Tensor
 
 from raydm.data.examples import Examples
 from raydm.data.task import Task
-from raydm.errors import ParameterError, RolloutError, one_of
+from raydm.errors import ParameterError, RaydmError, RolloutError, one_of
 from raydm.manipulations import marginal_information
 from raydm.predictors import BlackBox, Predictor, TrainingSets, make_predictor
 from raydm.seeding import stream
-from raydm.utility import Problem, aligned, one_thread
+from raydm.utility import Problem, aligned, failed, one_thread
 from raydm.valuation.evidence.crossfit import CrossFitted, cross_fit, load_cross_fitted, marks
 from raydm.valuation.evidence.pool import Pool, fit_pool
 
@@ -59,8 +59,20 @@ class Evidence:
     least: float
 
     def predictions(self, examples: Examples) -> Tensor:
-        """What each source says of each row, by models that did not see it: (E, Q, C) float64."""
-        return torch.stack([source.predict(examples.x) for source in self.sources.values()])
+        """What each source says of each row, by models that did not see it: (E, Q, C) float64.
+
+        Raises:
+            RolloutError: a model cannot predict.
+        """
+        said = []
+        for name, source in self.sources.items():
+            try:
+                said.append(source.predict(examples.x))
+            except RaydmError:
+                raise
+            except Exception as error:  # some of the user's own find out only here that they were given too few rows
+                raise failed(_what(name), error) from error
+        return torch.stack(said)
 
     def gaps(self, y: Tensor, predictions: Tensor) -> Tensor:
         """The marginal information of each source, side by side: (Q, E * C) float32; predictions (E, Q, C)."""
@@ -207,16 +219,20 @@ def _source(name: str, rows: Examples, right: Tensor, trusted: Tensor, problem: 
         count=_FOLDS,
         seed=problem.seed,
         seeds=problem.seeds(0, 1),
-        what=f"The evidence {name!r}",
+        what=_what(name),
         whole=name == "validation",  # training rows are then judged by all trusted rows, as in the paper
     )
+
+
+def _what(name: str) -> str:
+    return f"The evidence {name!r}"
 
 
 def _check_finite(names: Sequence[str], said: Tensor) -> None:
     for name, predictions in zip(names, said, strict=True):
         if not predictions.isfinite().all():
             raise RolloutError(
-                f"The evidence {name!r} predicts NaN or infinities. The predictor's training diverged: lower its "
+                f"{_what(name)} predicts NaN or infinities. The predictor's training diverged: lower its "
                 "learning rate, or look for extreme values in the features."
             )
 

@@ -176,6 +176,19 @@ def test_read_back_it_predicts_the_same_bits(tmp_path: Path, name: str, task: Ta
     assert torch.equal(read.predict(both), cross.predict(both))
 
 
+@pytest.mark.parametrize("features", [6, 7])
+def test_trained_on_few_rows_it_predicts_many_with_the_same_bits(tmp_path: Path, features: int) -> None:
+    """How many rows are predicted at once must not follow from how many there were to train on."""
+    ten, predictor = Task("classification", 10), make_predictor("logistic")
+    x, many = rows(4, features), rows(300, features, seed=1)
+    cross = cross_fit(
+        predictor, sets(x, y=np.arange(4), task=ten), count=2, seed=0, seeds=SEEDS, what="A test", whole=True
+    )
+    cross.save(tmp_path)
+    read = load_cross_fitted(predictor, tmp_path, ten, features, count=3, seed=0, known=cross.known.tolist())
+    assert torch.equal(read.predict(many), cross.predict(many))
+
+
 def test_a_lost_model_is_not_made_up_for(tmp_path: Path) -> None:
     """Fewer models would be other folds, and so other values of the same rows."""
     predictor = make_predictor("neighbors")
