@@ -177,7 +177,7 @@ def verdict(detects: tuple[float, float], gains: tuple[float, float], unvalued: 
         ((0.0, 0.1), (0.3, 0.2), True),
         ((0.0, 0.1), (0.2, 0.2), False),  # not by more than a standard error
         ((-0.09, 0.1), (0.3, 0.2), True),  # no worse within one
-        ((-0.11, 0.1), (0.3, 0.2), False),
+        ((-0.11, 0.1), (0.04, 0.02), False),
         ((0.4, 0.1), (-0.1, 0.05), False),
         ((0.0, float("inf")), (0.3, float("inf")), False),
         ((0.0, 0.0), (0.0, 0.0), False),  # the same as its input
@@ -187,6 +187,25 @@ def test_learned_is_better_where_it_raises_utility_and_detects_no_worse(
     detects: tuple[float, float], gains: tuple[float, float], better: bool
 ) -> None:
     assert verdict(detects, gains).learned_is_better is better
+
+
+@pytest.mark.parametrize(
+    ("learned", "start", "unvalued", "better"),
+    [
+        (0.58, 0.50, 0.50, True),  # classification: .05 in probability
+        (0.54, 0.50, 0.50, False),
+        (0.58, 0.50, 0.55, False),  # nearly as good without values
+        (-1.8, -2.0, -2.0, True),  # regression: 5 % of the absolute error
+        (-1.93, -2.0, -2.0, False),
+    ],
+)
+def test_a_decisive_utility_outweighs_worse_detection(
+    learned: float, start: float, unvalued: float, better: bool
+) -> None:
+    """Under a shift of the inputs, labels are right but of no use: what detects them best is not what is wanted."""
+    worse = Finding(0.55, 0.96, 0.02)
+    assert Verdict(worse, Finding(learned, start, 0.01), unvalued).learned_is_better is better
+    assert not Verdict(worse, Finding(learned, start, 0.2), unvalued).learned_is_better  # within a standard error
 
 
 def test_the_best_weights_are_those_of_the_highest_utility() -> None:

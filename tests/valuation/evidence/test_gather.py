@@ -201,7 +201,8 @@ def test_classes_of_one_row_and_rows_that_are_all_equal() -> None:
     x = np.zeros((12, 2), np.float32)
     rows = Examples(x, np.array([0, 1, 2, 0, 0, 0, 0, 0, 0, 0, 1, 1]), np.arange(12))
     problem = Problem(make_predictor("logistic"), rows.take([9, 10]), CLASSES, METRICS["accuracy"], 0)
-    finite(gather(rows.take(range(9)), problem, SOURCES), rows)
+    odds = finite(gather(rows.take(range(9)), problem, SOURCES), rows)
+    assert set(odds) == {*SOURCES, POOLED}
 
 
 def test_predictions_that_are_not_finite_are_told_by_source() -> None:
@@ -237,7 +238,7 @@ def test_a_forest_of_a_draw_is_asked_for_no_more_rows_than_a_fold_leaves(monkeyp
     monkeypatch.setattr(MODULE, "_TREE_ROWS", 50)
     for n in (45, 55):
         train, problem, _ = world(n, 6)
-        finite(gather(train, problem, ("forest",)), train)
+        assert set(finite(gather(train, problem, ("forest",)), train)) == {"forest", POOLED}
 
 
 @pytest.mark.parametrize("task", [CLASSES, TARGETS], ids=lambda t: t.kind)
