@@ -62,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     _value(verbs.add_parser("value", help="value every training example", description=_VALUE))
     _compare(verbs.add_parser("compare", help="value it by several methods, side by side", description=_COMPARE))
     _score(verbs.add_parser("score", help="value new rows with a learned h_phi", description=_SCORE))
+    _neighbors(verbs.add_parser("neighbors", help="find every row's nearest neighbours", description=_NEIGHBORS))
     data = verbs.add_parser("data", help="the data sets that are known by name").add_subparsers(
         metavar="ACTION", required=True
     )
@@ -78,6 +79,9 @@ discovery ROC AUC, F1 of the lower of two clusters of values, recall when as man
 removal gain, seconds. Each of DVRL's inputs has a row of its own. Prints one JSON line on stdout."""
 _SCORE = """Values new labelled rows with the h_phi that `raydm value` learned. Writes a Parquet file with id, value,
 rank and selected. Prints one JSON line on stdout."""
+_NEIGHBORS = """Finds the k nearest other rows of every row, by the distance of features or of labels, and writes a
+Parquet file with id, neighbors and distances. Parquet is read in blocks, and may be larger than memory. Prints one JSON
+line on stdout, with the recall that was measured."""
 
 
 def _value(parser: argparse.ArgumentParser) -> None:
@@ -178,12 +182,63 @@ def _score(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--threshold", type=float, metavar="T", help="rows of at least this value are selected "
                         "(default: the run's)")  # fmt: skip
+    add = parser.add_argument_group("large Parquet files, valued in blocks; the values are the same bits").add_argument
+    add("--stream", action="store_true", help="in blocks (default: if the rows take more than 1/8 of the memory)")
+    add("--actors", type=int, default=0, metavar="N", help="by N Ray actors (default 0: in this process)")
+    add("--address", help="of a running Ray cluster (default: RAY_ADDRESS, else one is started here)")
+    add("--quiet", action="store_true", help="no progress bar")
     parser.set_defaults(module="score")
+
+
+def _neighbors(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("data", nargs="+", metavar="DATA", help="Parquet files or globs (or CSV, TSV, Arrow, which are read whole)")
+    add("--k", type=int, default=16, help="neighbours of each row (default 16)")
+    add("--by", default="data", help="the distance: of the features (data, the default) or of the labels (label)")
+    add("--out", type=Path, metavar="FILE", help="new Parquet file to write (default: neighbors.parquet here)")
+    add("--label", action="append", metavar="COLUMN",
+        help="a label column, which is no feature (default: label, y or target, if there is one; repeatable)"
+    )  # fmt: skip
+    add("--id", metavar="COLUMN", help="the id column (default: id, if there is one; else row numbers)")
+    add("--features", nargs="+", metavar="COLUMN", help="the feature columns (default: all others)")
+    add("--kind", action="append", default=[], type=_kind, metavar="COLUMN=KIND",
+        help="overrides what a column's type says: numeric, categorical, vector, text (repeatable)")  # fmt: skip
+    add("--quiet", action="store_true", help="no progress bar")
+
+    add = parser.add_argument_group("index").add_argument
+    add("--index", default="auto", metavar="KIND", help="exact, ivf-flat, ivf-pq, hnsw; auto (default): exact where "
+        "that takes seconds, else ivf-flat, else ivf-pq, as memory allows")  # fmt: skip
+    add("--recall", type=float, default=0.95, metavar="R", help="choose nprobe or efSearch for this recall, measured on "
+        "a sample (default 0.95)")  # fmt: skip
+    add("--nprobe", type=int, metavar="P", help="inverted lists that a query looks into (default: by --recall)")
+    add("--nlist", type=int, metavar="L", help="inverted lists (default: 4 sqrt(rows))")
+    add("--ef-search", type=int, metavar="E", help="candidates of an hnsw search (default: by --recall)")
+    add("--refine", action="store_true", help="ivf-pq: rank candidates by true distances, from a file on local disk")
+    add("--memory", type=_bytes, metavar="BYTES", help="that the index may take in all, such as 8GiB (default: half of "
+        "the machine's, or of the cluster's)")  # fmt: skip
+    add(
+        "--sample",
+        type=int,
+        metavar="S",
+        help="rows that encoders and index learn from (default: as many as they need)",
+    )
+    add("--seed", type=int, default=0, help="of the sample and of the index (default 0)")
+
+    add = parser.add_argument_group("where it runs; the neighbours are the same").add_argument
+    add("--actors", type=int, metavar="N", help="Ray actors that the rows are spread over (default: 2 with --address, "
+        "else 0: in this process)")  # fmt: skip
+    add("--address", help="of a running Ray cluster (default: RAY_ADDRESS, else one is started here)")
+    add("--cpus-per-actor", type=float, default=1.0, metavar="C", help="that Ray reserves for each (default 1)")
+    add("--gpus-per-actor", type=float, default=0.0, metavar="G", help="or a fraction of one (default 0)")
+    add("--gpu", default="auto", help="GPUs that FAISS sees: replicate or shard the index, off, or auto (default)")
+    parser.set_defaults(module="neighbors")
 
 
 def _columns(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--label", metavar="COLUMN", help="the label column (default: label, y or target, if there is one)")
+    add("--label", action="append", metavar="COLUMN",
+        help="the label column (default: label, y or target, if there is one); repeatable for several targets, in "
+        "verbs that take them")  # fmt: skip
     add("--id", metavar="COLUMN", help="the id column (default: id, if there is one; else row numbers)")
     add("--features", nargs="+", metavar="COLUMN", help="the feature columns (default: all others)")
     add("--kind", action="append", default=[], type=_kind, metavar="COLUMN=KIND",
@@ -196,6 +251,15 @@ def _kind(text: str) -> tuple[str, str]:
     if not sign or not column:
         raise argparse.ArgumentTypeError(f"expected COLUMN=KIND, got {text!r}")
     return column, kind
+
+
+def _bytes(text: str) -> int:
+    number, unit = text.rstrip("KMGTiB"), text[len(text.rstrip("KMGTiB")) :]
+    powers = {"": 0, "B": 0, **{f"{letter}iB": power for power, letter in enumerate("KMGT", 1)}}
+    try:
+        return int(float(number) * 1024 ** powers[unit])
+    except (KeyError, ValueError, OverflowError) as error:
+        raise argparse.ArgumentTypeError(f"expected bytes, such as 500MiB or 8GiB, got {text!r}") from error
 
 
 def _scale(text: str) -> float | str:

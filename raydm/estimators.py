@@ -15,10 +15,11 @@ import pandas as pd
 import pyarrow as pa
 import torch
 from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
-from raydm.data import Examples, Prepared, as_table, encode, prepare
+from raydm.data import Examples, Prepared, as_table, encode, named_labels, prepare, with_labels
 from raydm.data.labels import TaskKind
+from raydm.data.roles import Label, check_column
 from raydm.data.task import Task
 from raydm.errors import DataError, ParameterError, RaydmWarning
 from raydm.learner import Step
@@ -32,7 +33,6 @@ from raydm.valuation.game import Estimate
 from raydm.valuation.methods import SHARES, Learned, check_params, make_valuation, usual_threshold
 from raydm.valuation.training import fit, predict, takes_weights
 
-_LABEL = "__label__"
 _LINEAR = {"logistic": "classification", "linear": "regression"}
 _NAMES = ("X", "X_valid", "X_test")
 
@@ -172,12 +172,11 @@ class DataValuator(BaseEstimator):  # type: ignore[misc]
     ) -> Iterator[Step | Estimate]:
         """Like `fit`, but yields each step as it is done, for progress bars and early ends; exhaust it to be fitted."""
         self.check()
-        label = y if isinstance(y, str) else _LABEL
-        table = self._table(X, y, reset=True)
+        table, label = self._table(X, y, reset=True)
         if X_valid is None and y_valid is not None:
             raise ParameterError("y_valid was given without X_valid. Pass both, or neither.")
         if X_valid is not None:
-            valid = self._table(X_valid, y if isinstance(y, str) else y_valid, reset=False)
+            valid, _ = self._table(X_valid, y_valid, reset=False, label=named_labels(y, table))
             yield from self.iterate(prepare(table, valid, None, label=label, task=self.task, names=_NAMES))
             return
         kept, held = self._hold_out(table, label)
@@ -186,8 +185,18 @@ class DataValuator(BaseEstimator):  # type: ignore[misc]
         self._spread(kept, encode(prepared, table, name="X"))
 
     def iterate(self, prepared: Prepared) -> Iterator[Step | Estimate]:
-        """Learns from data that `raydm.data.prepare` checked and encoded; yields each step as it is done."""
+        """Learns from data that `raydm.data.prepare` checked and encoded; yields each step as it is done.
+
+        Raises:
+            ParameterError: an argument out of its range, or several label columns.
+        """
         self.check()
+        labels = prepared.roles.labels
+        if len(labels) > 1:
+            raise ParameterError(
+                f"raydm value and DataValuator value rows by one label column. Got {len(labels)}: "
+                f"{', '.join(map(repr, labels))}. Name one of them; raydm mix takes several."
+            )
         self._check_values(prepared.labels.task)
         task = Task(prepared.labels.task, prepared.labels.n_outputs)
         predictor = self._predictor(prepared)
@@ -233,7 +242,7 @@ class DataValuator(BaseEstimator):  # type: ignore[misc]
             ParameterError: the method was a game, which values nothing but its players.
         """
         check_is_fitted(self)
-        return self._value_function().values(encode(self.prepared_, self._table(X, y, reset=False), name="X"))
+        return self._value_function().values(encode(self.prepared_, self._table(X, y, reset=False)[0], name="X"))
 
     def predictor_score(self, examples: Examples) -> float:
         """The metric of the final predictor on encoded examples, in the metric's own direction."""
@@ -320,26 +329,27 @@ class DataValuator(BaseEstimator):  # type: ignore[misc]
             return self.values_
         return self.selected_.astype(np.float64)
 
-    def _table(self, X: Any, y: Any, *, reset: bool) -> pa.Table:
-        """Features and labels as one table; labels given apart become the column `_LABEL`."""
+    def _table(self, X: Any, y: Any, *, reset: bool, label: Label | None = None) -> tuple[pa.Table, Label]:
+        """Features and labels as one table, and its label columns: `label`, or what y names or becomes."""
         if isinstance(X, (str, PathLike)) or _is_table(X):
             table = as_table(X)
             validate_data(self, X, skip_check_array=True, reset=reset) if isinstance(X, pd.DataFrame) else None
         else:
             X = validate_data(self, X, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan")
             table = feature_table(X)
-        if isinstance(y, str):
-            return table
+        label = label or named_labels(y, table)
+        if label is not None:
+            return table, label
         if y is None:
             raise ParameterError("DataValuator requires y to be passed, but the target y is None.")
-        column = column_or_1d(y, warn=True) if not isinstance(y, (pa.Array, pa.ChunkedArray)) else y
-        if len(column) != table.num_rows:
-            raise DataError(f"X has {table.num_rows} rows but y has {len(column)} labels. Give one label a row.")
-        return table.append_column(_LABEL, [pa.array(column) if isinstance(column, np.ndarray) else column])
+        return with_labels(table, y)
 
-    def _hold_out(self, table: pa.Table, label: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    def _hold_out(self, table: pa.Table, label: Label) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Rows to train on and rows to validate on, drawn by the seed; rows whose label came before go first."""
-        labels = table[label].to_pandas()
+        columns = [label] if isinstance(label, str) else list(label)
+        for column in columns:
+            check_column(table, column, what="label", name="X")
+        labels = table.select(columns).to_pandas()
         n = len(labels)
         if n < 2:
             raise DataError(f"X has n_samples = {n}; holding a validation set out needs 2. Pass X_valid and y_valid.")

@@ -29,7 +29,7 @@ class Metric:
         name: what users call it.
         task: "classification" or "regression".
         sign: +1 where higher is better, -1 where lower is.
-        function: maps predictions (R, M, C) and truth (M,) to the metric in its own direction, (R,).
+        function: maps predictions (R, M, C) and truth (M,) or (M, C) to the metric in its own direction, (R,).
         stand_in: the metric whose gradient is taken where this one has none that leads anywhere; None: its own is.
     """
 
@@ -43,8 +43,8 @@ class Metric:
         """The metric in its own direction: (R,) float64.
 
         Args:
-            predictions: (R, M, C) class probabilities, or (R, M, 1) targets.
-            y: (M,) int64 class indices, or float targets.
+            predictions: (R, M, C) class probabilities or targets.
+            y: (M,) int64 class indices; or float targets, (M,) or (M, C).
         """
         return self.function(predictions.double(), y)
 
@@ -94,23 +94,43 @@ def _rank_auc(scores: npt.NDArray[Any], positive: npt.NDArray[np.bool_]) -> npt.
     return np.asarray(u_statistic / (n_pos * n_neg), dtype=np.float64)
 
 
-def _mse(p: Tensor, y: Tensor) -> Tensor:
-    return (p.squeeze(-1) - y).square().mean(-1)
+def _by_target(p: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Predictions (R, C, M) and the truth (C, M) in float64, from (R, M, C) and (M,) or (M, C)."""
+    truth = y.double().reshape(len(y), -1)
+    if truth.shape != p.shape[1:]:
+        raise ParameterError.of("y", "Metric", f"of shape {tuple(p.shape[1:])}, as the predictions", tuple(y.shape))
+    return p.transpose(1, 2).contiguous(), truth.t().contiguous()
+
+
+def _rmse(p: Tensor, y: Tensor) -> Tensor:
+    """The root of the mean over rows and targets (as the MixRL paper reports it)."""
+    p, y = _by_target(p, y)
+    return (p - y).flatten(1).square().mean(-1).sqrt()
+
+
+def _mae(p: Tensor, y: Tensor) -> Tensor:
+    p, y = _by_target(p, y)
+    return (p - y).flatten(1).abs().mean(-1)
 
 
 def _rmspe(p: Tensor, y: Tensor) -> Tensor:
-    """Root mean square percentage error, over the rows with y other than 0 (as a share, not times 100)."""
+    """Root mean square percentage error, over the rows and targets with y other than 0 (as a share, not times 100)."""
+    p, y = _by_target(p, y)
     known = y != 0
     if not known.any():
         raise DataError("The metric 'rmspe' divides by y, and every y is 0. Use 'rmse'.")
-    return ((p.squeeze(-1)[:, known] - y[known]) / y[known]).square().mean(-1).sqrt()
+    return ((p[:, known] - y[known]) / y[known]).square().mean(-1).sqrt()
 
 
 def _r2(p: Tensor, y: Tensor) -> Tensor:
-    spread = (y - y.mean()).square().mean()
-    if spread == 0:
-        raise DataError("The metric 'r2' divides by the variance of y, which is 0. Use 'rmse'.")
-    return 1 - _mse(p, y) / spread
+    """The mean over targets of each one's share of variance explained (scikit-learn's uniform average)."""
+    p, y = _by_target(p, y)
+    constant = (y == y[:, :1]).all(-1)  # the variance itself may be not quite 0 for rounding
+    if constant.any():
+        of = f"y[:, {int(constant.int().argmax())}]" if len(y) > 1 else "y"
+        raise DataError(f"The metric 'r2' divides by the variance of {of}, which is 0. Use 'rmse'.")
+    spread = (y - y.mean(-1, keepdim=True)).square().mean(-1)
+    return (1 - (p - y).square().mean(-1) / spread).mean(-1)
 
 
 METRICS: Mapping[str, Metric] = {
@@ -120,10 +140,10 @@ METRICS: Mapping[str, Metric] = {
         Metric("auc", "classification", +1, _auc, stand_in="expected-accuracy"),
         Metric("expected-accuracy", "classification", +1, _expected_accuracy),
         Metric("log-likelihood", "classification", +1, _log_likelihood),
-        Metric("rmse", "regression", -1, lambda p, y: _mse(p, y.double()).sqrt()),
-        Metric("mae", "regression", -1, lambda p, y: (p.squeeze(-1) - y.double()).abs().mean(-1)),
-        Metric("rmspe", "regression", -1, lambda p, y: _rmspe(p, y.double())),
-        Metric("r2", "regression", +1, lambda p, y: _r2(p, y.double())),
+        Metric("rmse", "regression", -1, _rmse),
+        Metric("mae", "regression", -1, _mae),
+        Metric("rmspe", "regression", -1, _rmspe),
+        Metric("r2", "regression", +1, _r2),
     )
 }
 DEFAULT_METRIC: Mapping[str, str] = {"classification": "accuracy", "regression": "rmse"}

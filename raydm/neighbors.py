@@ -22,13 +22,16 @@ from raydm.errors import ParameterError, one_of
 Array = npt.NDArray[Any]
 Indices = npt.NDArray[np.int64]
 Distances = npt.NDArray[np.float64]
-# Of a block of queries and a count: the candidates (Q, count), and the last one's squared distance as it sees it, (Q,).
-Search = Callable[[Array, int], tuple[Indices, Distances]]
+# Of a block of queries and a count: the candidates (Q, count), and their squared distances as it sees them, ascending.
+Search = Callable[[Array, int], tuple[Indices, Array]]
+# Of the module faiss and an index on the CPU: the index that is searched instead, such as one on GPUs.
+Place = Callable[[Any, Any], Any]
 
 ENGINES = ("auto", "faiss", "torch")
 
 _SPARE = 16  # candidates beyond K: the proof then rarely fails, and a search for few more costs nothing
 _ROWS = 1024  # queries at a time, for FAISS
+_ADDED = 2**16  # points at a time that are centred in float64
 _FEW = 8  # features below which expanded squares are neither fast nor precise enough
 _BYTES = 2**27  # what a block of distances or candidates may take
 _GPU_SELECTS = 2048  # FAISS on a GPU finds at most so many
@@ -60,12 +63,13 @@ def nearest(
     _check(queries, points, k, exclude_self, engine)
     ours, theirs = torch.from_numpy(np.asarray(queries)).double(), torch.from_numpy(np.asarray(points)).double()
     count = min(k + exclude_self + _SPARE, len(points))
-    search, rows, unit = _engine(engine, points, count)
+    search, rows, unit = candidate_search(points, count, engine=engine)
     reach = distances(ours, theirs.mean(dim=0, keepdim=True))[:, 0].numpy()
     found_distances, found = np.empty((len(queries), k)), np.empty((len(queries), k), dtype=np.int64)
     for start in range(0, len(queries), rows):
         block = slice(start, start + rows)
-        candidates, last = search(queries[block], count)
+        candidates, squares = search(queries[block], count)
+        last = squares[:, -1].astype(np.float64)
         candidates.sort(axis=1)  # the stable sort below then leaves ties by index
         exact = distances(ours[block].unsqueeze(1), theirs[torch.from_numpy(candidates)]).squeeze(1).numpy()
         exact[candidates < 0] = np.inf
@@ -130,8 +134,20 @@ def _check(queries: Array, points: Array, k: int, exclude_self: bool, engine: st
         raise ParameterError.of("engine", "nearest", one_of(ENGINES), engine)
 
 
-def _engine(engine: str, points: Array, count: int) -> tuple[Search, int, float]:
-    """A search over the points, how many queries it takes at a time, and the relative rounding of what it sees."""
+def candidate_search(
+    points: Array, count: int, *, engine: str = "auto", place: Place | None = None
+) -> tuple[Search, int, float]:
+    """A search over the points, how many queries it takes at a time, and the relative rounding of what it sees.
+
+    Args:
+        points: (N, D) finite.
+        count: how many candidates it will be asked for, at most N.
+        engine: as for `nearest`.
+        place: where FAISS holds its index; None: on the first GPU, if it sees one that finds so many.
+
+    Raises:
+        ParameterError: FAISS is asked for and is not installed.
+    """
     faiss = None if engine == "torch" else import_faiss()
     if engine == "faiss" and faiss is None:
         raise ParameterError("engine='faiss' needs FAISS, which is not installed. Install it: pip install faiss-cpu")
@@ -141,7 +157,8 @@ def _engine(engine: str, points: Array, count: int) -> tuple[Search, int, float]
     # Sums of D products, each rounded by half a unit in the last place; 8 more for the centring and the last sums
     if faiss is None or (engine == "auto" and better):
         return _torch_search(points), max(1, _BYTES // (8 * n)), (d + 8) * 2.0**-53
-    return _faiss_search(faiss, points, gpu), max(1, min(_ROWS, _BYTES // (8 * d * count))), (d + 8) * 2.0**-24
+    place = place or (_on_first_gpu if gpu else None)
+    return _faiss_search(faiss, points, place), max(1, min(_ROWS, _BYTES // (8 * d * count))), (d + 8) * 2.0**-24
 
 
 def import_faiss() -> Any:
@@ -160,7 +177,11 @@ def import_faiss() -> Any:
     return faiss
 
 
-def _faiss_search(faiss: Any, points: Array, gpu: bool) -> Search:
+def _on_first_gpu(faiss: Any, index: Any) -> Any:
+    return faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index)
+
+
+def _faiss_search(faiss: Any, points: Array, place: Place | None) -> Search:
     """A flat index in float32."""
     centre = points.mean(axis=0, dtype=np.float64)  # distances stay, and expanded squares lose less near the origin
 
@@ -168,22 +189,23 @@ def _faiss_search(faiss: Any, points: Array, gpu: bool) -> Search:
         return np.ascontiguousarray(x - centre, dtype=np.float32)
 
     index = faiss.IndexFlatL2(points.shape[1])
-    if gpu:
-        index = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index)
-    index.add(centred(points))
+    for start in range(0, len(points), _ADDED):
+        index.add(centred(points[start : start + _ADDED]))
+    searched = place(faiss, index) if place else index
 
-    def search(queries: Array, count: int) -> tuple[Indices, Distances]:
-        with _threads(faiss, torch.get_num_threads()):
-            squares, candidates = index.search(centred(queries), count)
-        return candidates, squares[:, -1].astype(np.float64)
+    def search(queries: Array, count: int) -> tuple[Indices, Array]:
+        with faiss_threads(faiss):
+            squares, candidates = searched.search(centred(queries), count)
+        return candidates, squares
 
     return search
 
 
 @contextmanager
-def _threads(faiss: Any, threads: int) -> Iterator[None]:
+def faiss_threads(faiss: Any, threads: int | None = None) -> Iterator[None]:
+    """FAISS uses that many threads; None: as many as torch is set to."""
     before = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(threads)
+    faiss.omp_set_num_threads(torch.get_num_threads() if threads is None else threads)
     try:
         yield
     finally:
@@ -195,8 +217,8 @@ def _torch_search(points: Array) -> Search:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     theirs = torch.from_numpy(np.asarray(points)).to(device, torch.float64)
 
-    def search(queries: Array, count: int) -> tuple[Indices, Distances]:
+    def search(queries: Array, count: int) -> tuple[Indices, Array]:
         found = distances(torch.from_numpy(np.asarray(queries)).to(theirs), theirs).topk(count, largest=False)
-        return found.indices.cpu().numpy(), found.values[:, -1].square().cpu().numpy()
+        return found.indices.cpu().numpy(), found.values.square().cpu().numpy()
 
     return search

@@ -59,6 +59,34 @@ class DataValueEstimator(nn.Module):
         return logits
 
 
+class MixingEstimator(nn.Module):
+    """h_theta(x, y, k) of MixRL (Hwang, Whang 2021, section 4): how likely mixing by an option should be done.
+
+    concat(x, y, one-hot of the option) -> FC 256 -> FC 256 -> FC 100 -> FC 64 -> FC 1 -> sigmoid, ReLU between. The
+    sigmoid is left to the policy.
+
+    Args:
+        n_features: D.
+        n_outputs: C, the width of y.
+        n_options: O.
+        hidden: widths of the layers.
+    """
+
+    def __init__(
+        self, n_features: int, n_outputs: int, n_options: int, *, hidden: Sequence[int] = (256, 256, 100, 64)
+    ) -> None:
+        super().__init__()
+        self.n_options = n_options
+        widths = [n_features + n_outputs + n_options, *hidden]
+        self.layers = nn.Sequential(*_relu_layers(widths), _zero(nn.Linear(widths[-1], 1)))
+
+    def forward(self, x: Tensor, y: Tensor, option: Tensor) -> Tensor:
+        """Log-odds of mixing: (N,); x (N, D), y (N, C), option (N,) int64. Untrained, they are 0."""
+        one_hot = nn.functional.one_hot(option, self.n_options).to(x)
+        logits: Tensor = self.layers(torch.cat([x, y, one_hot], dim=-1)).squeeze(-1)
+        return logits
+
+
 def _relu_layers(widths: Sequence[int]) -> list[nn.Module]:
     layers: list[nn.Module] = []
     for into, out in pairwise(widths):
@@ -77,9 +105,12 @@ def linear(n_features: int, n_outputs: int) -> nn.Module:
     return _zero(nn.Linear(n_features, n_outputs))
 
 
-def mlp(n_features: int, n_outputs: int, hidden: Sequence[int] = (100, 100)) -> nn.Module:
-    """Fully connected ReLU layers of the widths ``hidden``, then the readout."""
-    return nn.Sequential(*_relu_layers([n_features, *hidden]), _zero(nn.Linear([n_features, *hidden][-1], n_outputs)))
+def mlp(n_features: int, n_outputs: int, hidden: Sequence[int] = (100, 100), *, layer_norm: bool = False) -> nn.Module:
+    """Fully connected ReLU layers of the widths ``hidden``, each normalised before its ReLU or not; then the readout."""
+    layers: list[nn.Module] = []
+    for into, out in pairwise([n_features, *hidden]):
+        layers += [nn.Linear(into, out), *([nn.LayerNorm(out)] if layer_norm else []), nn.ReLU()]
+    return nn.Sequential(*layers, _zero(nn.Linear([n_features, *hidden][-1], n_outputs)))
 
 
 def small_cnn(image_shape: Sequence[int], n_outputs: int, channels: Sequence[int] = (16, 32)) -> nn.Module:

@@ -74,7 +74,7 @@ class Utility(Protocol):
         ...
 
     def predictions(self, sets: TrainingSets, x: Tensor, *, step: int) -> Tensor:
-        """What the R trained predictors say of rows x (M, D): class probabilities (R, M, C), or targets (R, M, 1).
+        """What the R trained predictors say of rows x (M, D): class probabilities or targets (R, M, C).
 
         Shards and seeds are those of a call with the same sets and step, so it is the same predictors that speak.
 

@@ -193,6 +193,26 @@ def test_the_weights_that_were_judged_best_train_the_final_predictor(wine: Any) 
     assert torch.equal(again.predict(rows), unjudged.predictor_.fitted.predict(rows))
 
 
+@pytest.mark.parametrize("method", ["dvrl", "shapley"])
+@pytest.mark.filterwarnings("ignore:No trusted validation set")
+def test_several_label_columns_are_refused_by_name(wine: Any, method: str) -> None:
+    x, *_ = wine
+    table = pd.DataFrame(x[:, :4], columns=["a", "b", "u", "v"])
+    valuator = DataValuator(**SMALL, method=method)
+    told = r"one label column\. Got 2: 'u', 'v'\. Name one of them; raydm mix takes several"
+    with pytest.raises(ParameterError, match=told):
+        valuator.fit(table[:80], ["u", "v"], X_valid=table[80:])
+    with pytest.raises(ParameterError, match=told):
+        valuator.fit(table, ["u", "v"])
+    for y in (x[:, 2:4], x[:, 2:4].tolist()):
+        with pytest.raises(ParameterError, match=r"Got 2: '__label_0__', '__label_1__'"):
+            valuator.fit(x[:80, :2], y[:80], X_valid=x[80:, :2], y_valid=y[80:])
+    with pytest.raises(DataError, match=r"X: no label column 'w'\. The columns are"):
+        valuator.fit(table, ["u", "w"])
+    with pytest.raises(DataError, match="X: no label column 'w'"):
+        valuator.fit(table, "w")
+
+
 def test_nothing_selected_is_told(wine: Any) -> None:
     x, y, xv, yv = wine
     with pytest.warns(RaydmWarning, match="No example reaches the threshold"):

@@ -66,6 +66,45 @@ def test_regression_metrics_by_hand():
     assert value("r2", PREDICTED, TARGETS) == pytest.approx([1, 1 - 5 / (14 / 3)])
 
 
+# Two rollouts, three examples of two targets; the second target is ten times the first.
+TWO_TARGETS = torch.stack([TARGETS, 10 * TARGETS], -1)
+TWO_PREDICTED = torch.cat([PREDICTED, torch.tensor([[[10.0], [20.0], [40.0]], [[13.0], [20.0], [36.0]]])], -1)
+
+
+def test_metrics_of_several_targets_by_hand():
+    # Errors of rollout 1: 1, 0, -2 of y = 1, 2, 4; and 3, 0, -4 of y = 10, 20, 40, whose squares around 70/3 sum to
+    # 1400/3.
+    assert value("rmse", TWO_PREDICTED, TWO_TARGETS) == pytest.approx([0, ((5 + 25) / 6) ** 0.5])
+    assert value("mae", TWO_PREDICTED, TWO_TARGETS) == pytest.approx([0, (3 + 7) / 6])
+    squares = 1 + 1 / 4 + 0.09 + 0.01
+    assert value("rmspe", TWO_PREDICTED, TWO_TARGETS) == pytest.approx([0, (squares / 6) ** 0.5])
+    shares = 1 - 5 / (14 / 3), 1 - 25 / (1400 / 3)
+    assert value("r2", TWO_PREDICTED, TWO_TARGETS) == pytest.approx([1, sum(shares) / 2])
+    for name in ("rmse", "mae", "rmspe", "r2"):
+        assert METRICS[name].smooth is METRICS[name]
+        assert METRICS[name].utility(TWO_PREDICTED, TWO_TARGETS).argmax() == 0
+
+
+@pytest.mark.parametrize("name", ["rmse", "mae", "rmspe", "r2"])
+def test_one_target_may_have_an_axis_and_several_must(name):
+    assert value(name, PREDICTED, TARGETS[:, None]) == value(name, PREDICTED, TARGETS)
+    for predictions, y in ((TWO_PREDICTED, TARGETS), (PREDICTED, TWO_TARGETS), (PREDICTED[:, :2], TARGETS)):
+        with pytest.raises(ParameterError, match=r"of shape \(\d, \d\), as the predictions"):
+            METRICS[name](predictions, y)
+
+
+def test_rmspe_leaves_out_single_targets_of_zero():
+    # Of the first row only the second target counts, -1 at 2; of the second row both, 1 at 4 and 0.
+    p, y = torch.tensor([[[5.0, 1.0], [5.0, 3.0]]]), torch.tensor([[0.0, 2.0], [4.0, 3.0]])
+    assert value("rmspe", p, y) == pytest.approx([((1 / 4 + 1 / 16) / 3) ** 0.5])
+
+
+def test_r2_of_a_constant_target_is_refused_by_its_place():
+    y = torch.stack([TARGETS, torch.full((3,), 0.1)], -1)  # its variance is not quite 0 in floating point
+    with pytest.raises(DataError, match=r"variance of y\[:, 1\], which is 0\. Use 'rmse'"):
+        METRICS["r2"](TWO_PREDICTED, y)
+
+
 def test_rmspe_leaves_out_targets_of_zero():
     # Errors 5 at y = 0, left out, and -1 at y = 2: sqrt((1/2)^2).
     assert value("rmspe", torch.tensor([[[5.0], [1.0]]]), torch.tensor([0.0, 2.0])) == [0.5]
@@ -107,6 +146,17 @@ def test_regression_agrees_with_scikit_learn(seed):
     assert value("r2", predictions, truth) == pytest.approx([sk.r2_score(y, q) for q in p])
     percentage = [sk.mean_squared_error(np.ones(20), q / y) ** 0.5 for q in p]
     assert value("rmspe", predictions, truth) == pytest.approx(percentage)
+
+
+@given(st.integers(0, 10_000), st.integers(2, 4))
+def test_regression_of_several_targets_agrees_with_scikit_learn(seed, targets):
+    rng = np.random.default_rng(seed)
+    p, y = rng.normal(size=(3, 20, targets)), rng.normal(size=(20, targets))
+    predictions, truth = torch.from_numpy(p), torch.from_numpy(y)
+    roots = [sk.mean_squared_error(y, q) ** 0.5 for q in p]  # root_mean_squared_error would average roots
+    assert value("rmse", predictions, truth) == pytest.approx(roots)
+    assert value("mae", predictions, truth) == pytest.approx([sk.mean_absolute_error(y, q) for q in p])
+    assert value("r2", predictions, truth) == pytest.approx([sk.r2_score(y, q) for q in p])
 
 
 @pytest.mark.parametrize("name", METRICS)

@@ -5,6 +5,7 @@ from raydm.data.encoding import TableEncoder
 from raydm.data.examples import Examples
 from raydm.data.files import read_table
 from raydm.data.fingerprint import fingerprint
+from raydm.data.labelled import named_labels, with_labels
 from raydm.data.labels import LabelEncoder
 from raydm.data.noise import flip_labels
 from raydm.data.prepare import Prepared, encode, prepare
@@ -32,9 +33,11 @@ __all__ = [
     "flip_labels",
     "infer_roles",
     "load_set",
+    "named_labels",
     "prepare",
     "read_table",
     "to_array",
     "to_matrix",
     "vector_column",
+    "with_labels",
 ]

@@ -18,7 +18,8 @@ class Examples:
 
     Attributes:
         x: (N, D) float32 features.
-        y: (N,) int64 class indices in [0, C) for classification, (N,) float32 targets for regression.
+        y: (N,) int64 class indices in [0, C) for classification; for regression (N,) float32 targets, or (N, C) of
+            C > 1 label columns.
         ids: (N,) the examples' identifiers, unique, of the type that the user's id column has.
     """
 

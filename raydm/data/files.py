@@ -38,13 +38,13 @@ def read_table(source: Source | Sequence[Source]) -> pa.Table:
         DataError: a file is missing, unreadable, torn, ragged (the row is named), of an unknown suffix or not UTF-8;
             a pattern matches nothing; files disagree in their columns; or there are no rows.
     """
-    files = _files(source)
+    files = list_files(source)
     tables = [_read(file) for file in files]
     for file, table in zip(files[1:], tables[1:], strict=True):
-        _check_same_columns(files[0], tables[0], file, table)
+        check_same_columns(files[0], tables[0].schema, file, table.schema)
     table = tables[0] if len(tables) == 1 else pa.concat_tables(tables, promote_options="permissive")
     if table.num_rows == 0:
-        raise DataError(f"{_listing(files)}: no rows, only the header. At least one row is needed.")
+        raise DataError(f"{listing(files)}: no rows, only the header. At least one row is needed.")
     return table
 
 
@@ -55,12 +55,12 @@ def check_names(columns: Sequence[str], name: str) -> None:
         raise DataError(f"{name}: more than one column is named {twice[0]!r}. Give every column its own name.")
 
 
-def _files(source: Source | Sequence[Source]) -> list[Path]:
+def list_files(source: Source | Sequence[Source]) -> list[Path]:
     """The files that a source stands for, sorted."""
     if not isinstance(source, str | os.PathLike):
         if not source:
             raise DataError("An empty list of files was given. Name at least one file.")
-        return sorted({file for part in source for file in _files(part)})
+        return sorted({file for part in source for file in list_files(part)})
     path = Path(source).expanduser()
     if path.is_dir():
         files = sorted(f for f in path.iterdir() if f.name.endswith(SUFFIXES) and f.name[0] not in "._")
@@ -90,12 +90,17 @@ def _read(file: Path) -> pa.Table:
         else:
             raise DataError(f"{file}: unknown suffix {file.suffix!r}. Known are {', '.join(SUFFIXES)}.")
     except (pa.ArrowException, OSError) as error:
-        raise DataError(
-            f"{file}: cannot be read as {file.suffix}: {error}. "
-            "The file may be torn or of another format; write it anew."
-        ) from error
+        raise unreadable(file, error) from error
     check_names(table.column_names, str(file))
     return table.replace_schema_metadata(None)
+
+
+def unreadable(file: Path, error: Exception, where: str = "") -> DataError:
+    """The error of a file that Arrow cannot read."""
+    return DataError(
+        f"{file}{where}: cannot be read as {file.suffix}: {error}. "
+        "The file may be torn or of another format; write it anew."
+    )
 
 
 def _read_arrow(file: Path) -> pa.Table:
@@ -148,15 +153,15 @@ def _read_csv(file: Path, delimiter: str) -> pa.Table:
     return table
 
 
-def _check_same_columns(first: Path, expected: pa.Table, file: Path, table: pa.Table) -> None:
-    """Raises where ``file`` cannot be put under ``first``."""
-    for name in expected.column_names:
-        if name not in table.column_names:
+def check_same_columns(first: Path, expected: pa.Schema, file: Path, schema: pa.Schema) -> None:
+    """Raises DataError where ``file`` cannot be put under ``first``."""
+    for name in expected.names:
+        if name not in schema.names:
             raise DataError(f"{file}: column {name!r} is absent, which {first} has. All files need the same columns.")
-    for name in table.column_names:
-        if name not in expected.column_names:
+    for name in schema.names:
+        if name not in expected.names:
             raise DataError(f"{file}: column {name!r} is not in {first}. All files need the same columns.")
-        one, other = expected.schema.field(name).type, table.schema.field(name).type
+        one, other = expected.field(name).type, schema.field(name).type
         if one != other and not (_joins(one) and _joins(other)) and pa.null() not in (one, other):
             raise DataError(
                 f"{file}, column {name!r}: type {other} where {first} has {one}. Write all files with the same types."
@@ -167,5 +172,6 @@ def _joins(kind: pa.DataType) -> bool:
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
 
 
-def _listing(files: list[Path]) -> str:
+def listing(files: Sequence[Path]) -> str:
+    """The files as messages name them."""
     return str(files[0]) if len(files) == 1 else f"{files[0]} and {len(files) - 1} more"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from raydm.data.roles import is_numeric_type, is_text_type
+from raydm.data.roles import check_column, is_numeric_type, is_text_type
 from raydm.errors import DataError, ParameterError, one_of
 
 TaskKind = Literal["classification", "regression"]
@@ -25,14 +25,14 @@ class LabelEncoder:
     Attributes:
         task: ``classification`` or ``regression``.
         classes: the C training classes in their own type, sorted; None for regression.
-        mean: the mean of the training targets; 0 for classification.
-        std: their standard deviation, > 0; 1 for classification.
+        mean: the mean of the training targets, or of each of C > 1 label columns; 0 for classification.
+        std: their standard deviation, > 0, or each column's; 1 for classification.
     """
 
     task: TaskKind
     classes: tuple[str | int | float | bool, ...] | None
-    mean: float = 0.0
-    std: float = 1.0
+    mean: float | tuple[float, ...] = 0.0
+    std: float | tuple[float, ...] = 1.0
 
     @classmethod
     def fit(cls, column: Column, *, task: TaskKind | None = None, name: str = "train") -> LabelEncoder:
@@ -63,7 +63,8 @@ class LabelEncoder:
             whole = numbers and all(float(value).is_integer() for value in distinct)
             task = "regression" if numbers and not (whole and few) else "classification"
         if task == "regression" and distinct and isinstance(distinct[0], str):
-            raise DataError(f"{name}, label {distinct[0]!r}: text cannot be a regression target. Give numbers.")
+            row, text = _first_text(values)
+            raise DataError(f"{name}, row {row}, label {text!r}: text cannot be a regression target. Give numbers.")
         if len(distinct) < 2:
             raise DataError(
                 f"{name}: {len(values)} labels with {len(distinct)} distinct values ({distinct}). "
@@ -74,13 +75,47 @@ class LabelEncoder:
         targets = np.array(values, np.float64)
         return cls(task, None, float(targets.mean()), float(targets.std()))
 
+    @classmethod
+    def fit_columns(
+        cls, table: pa.Table, labels: Sequence[str], *, task: TaskKind | None = None, name: str = "train"
+    ) -> LabelEncoder:
+        """Learns from one label column, as ``fit`` does, or the scale of each of C > 1 columns of targets.
+
+        Args:
+            table: the training set, N rows.
+            labels: its label columns.
+            task: the task, where it should not be inferred; several columns are targets, whatever numbers they hold.
+            name: what to call the table in messages.
+
+        Raises:
+            DataError: as ``fit``; or one of several columns holds text, or booleans without ``task="regression"``.
+            ParameterError: ``task`` is unknown, or classification with several columns.
+        """
+        if len(labels) == 1:
+            return cls.fit(table.column(labels[0]), task=task, name=_where(name, labels[0]))
+        several = ", ".join(repr(label) for label in labels)
+        if task not in ("regression", None):
+            expected = f"'regression' or None for the labels {several}"
+            raise ParameterError.of("task", "LabelEncoder.fit_columns", expected, task)
+        for label in labels:
+            if task is None and pa.types.is_boolean(table.column(label).type):
+                raise DataError(
+                    f"{_where(name, label)}: booleans are classes, and several label columns ({several}) must be "
+                    "targets. Name one label column, or say that the task is regression."
+                )
+        each = [cls.fit(table.column(label), task="regression", name=_where(name, label)) for label in labels]
+        mean, std = zip(*((one.mean, one.std) for one in each), strict=True)
+        return cls("regression", None, mean, std)
+
     @property
     def n_outputs(self) -> int:
-        """C, the number of classes, or 1 for regression."""
-        return 1 if self.classes is None else len(self.classes)
+        """C, the number of classes, or of targets."""
+        if self.classes is None:
+            return len(self.mean) if isinstance(self.mean, tuple) else 1
+        return len(self.classes)
 
     def transform(self, column: Column, *, name: str) -> npt.NDArray[np.int64] | npt.NDArray[np.float32]:
-        """Encodes labels.
+        """Encodes one label column.
 
         Args:
             column: (N,) labels of the type that training had.
@@ -116,20 +151,46 @@ class LabelEncoder:
                 )
         return np.array([index[value] for value in values], np.int64)
 
+    def transform_columns(
+        self, table: pa.Table, labels: Sequence[str], *, name: str
+    ) -> npt.NDArray[np.int64] | npt.NDArray[np.float32]:
+        """Encodes all label columns.
+
+        Args:
+            table: N rows.
+            labels: the label columns, as many and in the order in which they were fitted.
+            name: what to call the table in messages.
+
+        Returns:
+            (N,) as ``transform`` of one column; (N, C) float32 targets in their own units of C > 1.
+
+        Raises:
+            DataError: as ``transform``, or the table lacks a column.
+        """
+        for label in labels:
+            check_column(table, label, what="label", name=name)
+        columns = [self.transform(table.column(label), name=_where(name, label)) for label in labels]
+        if len(columns) == 1:
+            return columns[0]
+        return np.stack(columns, axis=1, dtype=np.float32)
+
     def inverse(self, encoded: npt.ArrayLike) -> npt.NDArray[Any]:
         """The labels in their own type.
 
         Args:
-            encoded: (N,) class indices in [0, C), or (N,) targets.
+            encoded: (N,) class indices in [0, C), or (N,) targets, or (N, C) of C > 1.
 
         Returns:
             (N,) classes as strings, integers, floats or booleans; for regression the targets themselves.
 
         Raises:
-            ParameterError: an index is outside [0, C).
+            ParameterError: an index is outside [0, C), or rows do not hold C targets.
         """
         encoded = np.asarray(encoded)
         if self.classes is None:
+            if self.n_outputs > 1 and (encoded.ndim != 2 or encoded.shape[1] != self.n_outputs):
+                expected = f"of shape (N, {self.n_outputs})"
+                raise ParameterError.of("encoded", "LabelEncoder.inverse", expected, encoded.shape)
             return encoded
         if encoded.size and not 0 <= encoded.min() <= encoded.max() < self.n_outputs:
             wrong = encoded.min() if encoded.min() < 0 else encoded.max()
@@ -138,15 +199,31 @@ class LabelEncoder:
         return np.asarray(classes[encoded])
 
     def to_dict(self) -> dict[str, Any]:
-        """The encoder as plain JSON values."""
+        """The encoder as plain JSON values; ``mean`` and ``std`` are lists where there are several targets."""
         classes = None if self.classes is None else list(self.classes)
-        return {"task": self.task, "classes": classes, "mean": self.mean, "std": self.std}
+        mean, std = (list(v) if isinstance(v, tuple) else v for v in (self.mean, self.std))
+        return {"task": self.task, "classes": classes, "mean": mean, "std": std}
 
     @classmethod
     def from_dict(cls, state: Mapping[str, Any]) -> LabelEncoder:
         """The encoder that ``to_dict`` wrote."""
         classes = None if state["classes"] is None else tuple(state["classes"])
-        return cls(state["task"], classes, state["mean"], state["std"])
+        mean, std = (tuple(v) if isinstance(v, list) else v for v in (state["mean"], state["std"]))
+        return cls(state["task"], classes, mean, std)
+
+
+def _where(name: str, label: str) -> str:
+    return f"{name}, column {label!r}"
+
+
+def _first_text(values: Sequence[str]) -> tuple[int, str]:
+    """The row, from 1, and the text of the first label that is no number; of the first one where all are."""
+    for row, value in enumerate(values, 1):
+        try:
+            float(value)
+        except ValueError:
+            return row, value
+    return 1, values[0]
 
 
 def _values(column: Column, name: str) -> list[Any]:

@@ -15,7 +15,7 @@ import pyarrow as pa
 from raydm.data.encoding import TableEncoder, warning_of
 from raydm.data.examples import Examples
 from raydm.data.labels import LabelEncoder, TaskKind
-from raydm.data.roles import Kind, Roles, check_column, infer_roles, is_text_type
+from raydm.data.roles import Kind, Roles, infer_roles, is_text_type
 from raydm.errors import DataError, RaydmWarning
 
 
@@ -66,7 +66,7 @@ def prepare(
     valid: pa.Table,
     test: pa.Table | None = None,
     *,
-    label: str,
+    label: str | Sequence[str],
     id: str | None = None,
     features: Sequence[str] | None = None,
     kinds: Mapping[str, Kind] | None = None,
@@ -79,7 +79,7 @@ def prepare(
         train: the training set, N rows.
         valid: the validation set, M rows, at least one.
         test: the test set.
-        label: the label column.
+        label: the label column; or several columns of numbers, which then are C > 1 regression targets.
         id: the id column, see ``infer_roles``.
         features: the feature columns, in order; by default all others.
         kinds: kinds that override the inferred ones, by column.
@@ -103,7 +103,7 @@ def prepare(
     for table, name in tables[1:]:
         _check_columns(table, roles, name, names[0])
     encoder = TableEncoder.fit(train, roles, name=names[0])
-    labels = LabelEncoder.fit(train.column(label), task=task, name=f"{names[0]}, column {label!r}")
+    labels = LabelEncoder.fit_columns(train, roles.labels, task=task, name=names[0])
     notes = list(encoder.notes)
     sets: list[Examples] = []
     known: set[bytes] = set()
@@ -130,7 +130,7 @@ def encode(fitted: Fitted, table: pa.Table, name: str, *, with_label: bool = Tru
         fitted: a ``Prepared``, or anything with its ``encoder``, ``labels`` and ``roles``.
         table: N rows.
         name: what to call the table in messages.
-        with_label: read the label column; else ``y`` is -1 (classes) or NaN (targets), which no loss mistakes for a
+        with_label: read the label columns; else ``y`` is -1 (classes) or NaN (targets), which no loss mistakes for a
             label.
 
     Returns:
@@ -142,10 +142,17 @@ def encode(fitted: Fitted, table: pa.Table, name: str, *, with_label: bool = Tru
     Warns:
         RaydmWarning: of categories or missing values that training lacks.
     """
-    examples, events = _encode(fitted.encoder, fitted.labels, fitted.roles, table, name, with_label=with_label)
+    examples, events = encode_with_events(fitted, table, name, with_label=with_label)
     if events:
         warnings.warn(warning_of(events), RaydmWarning, stacklevel=2)
     return examples
+
+
+def encode_with_events(
+    fitted: Fitted, table: pa.Table, name: str, *, with_label: bool = True
+) -> tuple[Examples, list[str]]:
+    """As ``encode``, but hands back what it would warn of, one line per column."""
+    return _encode(fitted.encoder, fitted.labels, fitted.roles, table, name, with_label=with_label)
 
 
 def _encode(
@@ -154,12 +161,12 @@ def _encode(
     x, events = encoder.transform_with_events(table, name=name)
     y: npt.NDArray[Any]
     if with_label:
-        check_column(table, roles.label, what="label", name=name)
-        y = labels.transform(table.column(roles.label), name=f"{name}, column {roles.label!r}")
+        y = labels.transform_columns(table, roles.labels, name=name)
     elif labels.task == "classification":
         y = np.full(table.num_rows, -1, np.int64)
     else:
-        y = np.full(table.num_rows, np.nan, np.float32)
+        n, c = table.num_rows, labels.n_outputs
+        y = np.full(n if c == 1 else (n, c), np.nan, np.float32)
     return Examples(x, y, _ids(table, roles.id, name)), events
 
 
@@ -193,9 +200,10 @@ def _ids(table: pa.Table, column: str | None, name: str) -> npt.NDArray[Any]:
 
 def _check_columns(table: pa.Table, roles: Roles, name: str, train: str) -> None:
     """Raises where a set lacks columns of the training set; an id may be absent."""
-    absent = [column for column in (roles.label, *roles.features) if column not in table.column_names]
+    absent = [column for column in (*roles.labels, *roles.features) if column not in table.column_names]
     if absent:
-        remedy = "Add them." if roles.label in absent else "Add them, or leave them out of both with `features`."
+        labels = set(absent) & set(roles.labels)
+        remedy = "Add them." if labels else "Add them, or leave them out of both with `features`."
         raise DataError(f"{name}: lacks the columns {absent} that {train} has; it has {table.column_names}. {remedy}")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, TypeAlias, cast, get_args
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,6 +14,7 @@ from raydm.data.vectors import is_vector_type
 from raydm.errors import DataError, ParameterError, one_of
 
 Kind = Literal["numeric", "categorical", "vector", "text"]
+Label: TypeAlias = str | tuple[str, ...]  # a column, or several
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
@@ -22,29 +23,36 @@ class Roles:
     """What each column of a table is for.
 
     Attributes:
-        label: the column that is predicted.
+        label: the column that is predicted, or the C > 1 columns of several targets, in order.
         id: the column that names the rows, or None where rows are named by their number 0 .. N-1.
         features: the kind of every feature column, in the order in which they are encoded.
     """
 
-    label: str
+    label: Label
     id: str | None
     features: dict[str, Kind]
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The label columns, also where there is but one."""
+        return (self.label,) if isinstance(self.label, str) else self.label
+
     def to_dict(self) -> dict[str, Any]:
         """The roles as plain JSON values; features as pairs, for JSON objects may lose their order."""
-        return {"label": self.label, "id": self.id, "features": [[name, kind] for name, kind in self.features.items()]}
+        label = self.label if isinstance(self.label, str) else list(self.label)
+        return {"label": label, "id": self.id, "features": [[name, kind] for name, kind in self.features.items()]}
 
     @classmethod
     def from_dict(cls, state: Mapping[str, Any]) -> Roles:
         """The roles that ``to_dict`` wrote."""
-        return cls(state["label"], state["id"], dict(state["features"]))
+        label = state["label"] if isinstance(state["label"], str) else tuple(state["label"])
+        return cls(label, state["id"], dict(state["features"]))
 
 
 def infer_roles(
     table: pa.Table,
     *,
-    label: str,
+    label: str | Sequence[str],
     id: str | None = None,
     features: Sequence[str] | None = None,
     kinds: Mapping[str, Kind] | None = None,
@@ -58,10 +66,10 @@ def infer_roles(
 
     Args:
         table: the training set, N rows.
-        label: the label column.
+        label: the label column, or several.
         id: the id column; by default a column named ``id`` in any case. (Where it repeats, ``prepare`` says so; where
             ``features`` are named, it is an id only if its values are unique.)
-        features: the feature columns, in order; by default every column but the label and the id.
+        features: the feature columns, in order; by default every column but the labels and the id.
         kinds: kinds that override the inferred ones, by column.
         name: what to call the table in messages.
 
@@ -70,32 +78,56 @@ def infer_roles(
 
     Raises:
         DataError: a named column is absent, or a column's type has no kind.
-        ParameterError: ``features`` repeats a column or holds the label, or ``kinds`` holds an unknown kind or column.
+        ParameterError: ``label`` or ``features`` repeats a column, ``features`` holds a label, or ``kinds`` holds an
+            unknown kind or column.
     """
-    check_column(table, label, what="label", name=name)
+    labels = (label,) if isinstance(label, str) else tuple(label)
+    if not labels or len(set(labels)) < len(labels):
+        raise ParameterError.of("label", "infer_roles", "a column or different columns", label)
+    for column in labels:
+        check_column(table, column, what="label", name=name)
     if id is None:
-        id = _default_id(table, label, or_none=features is not None)
+        id = _default_id(table, labels, or_none=features is not None)
     else:
         check_column(table, id, what="id", name=name)
-        if id == label:
+        if id in labels:
             raise ParameterError.of("id", "infer_roles", "another column than the label", id)
     if features is None:
-        chosen = [column for column in table.column_names if column not in (label, id)]
+        chosen = [column for column in table.column_names if column not in (*labels, id)]
         if not chosen:
-            raise DataError(f"{name}: no feature column beside the label {label!r} and the id {id!r}.")
+            raise DataError(f"{name}: no feature column beside the label {_list(labels)} and the id {id!r}.")
     else:
         chosen = list(features)
         for column in chosen:
             check_column(table, column, what="feature", name=name)
-        if not chosen or len(set(chosen)) < len(chosen) or label in chosen:
+        if not chosen or len(set(chosen)) < len(chosen) or not set(chosen).isdisjoint(labels):
             raise ParameterError.of("features", "infer_roles", "different columns, the label not among them", chosen)
+    kept = labels[0] if len(labels) == 1 else labels
+    return Roles(kept, id, infer_kinds(table, chosen, kinds, name=name))
+
+
+def infer_kinds(
+    table: pa.Table, features: Sequence[str], kinds: Mapping[str, Kind] | None = None, *, name: str
+) -> dict[str, Kind]:
+    """The kinds of feature columns, by their types and values, as `infer_roles` tells them.
+
+    Args:
+        table: N rows that have these columns.
+        features: the columns, in order.
+        kinds: kinds that override the inferred ones, by column.
+        name: what to call the table in messages.
+
+    Raises:
+        DataError: a column's type has no kind.
+        ParameterError: ``kinds`` holds an unknown kind or column.
+    """
     kinds = dict(kinds or {})
     for column, kind in kinds.items():
         if kind not in KINDS:
             raise ParameterError.of("kinds", "infer_roles", f"{one_of(KINDS)} for each column", {column: kind})
-        if column not in chosen:
+        if column not in features:
             raise ParameterError.of("kinds", "infer_roles", "given for feature columns only", {column: kind})
-    return Roles(label, id, {c: kinds.get(c) or _kind(table.column(c), f"{name}, column {c!r}") for c in chosen})
+    return {c: kinds.get(c) or _kind(table.column(c), f"{name}, column {c!r}") for c in features}
 
 
 def check_column(table: pa.Table, column: str, *, what: str, name: str) -> None:
@@ -131,10 +163,10 @@ def is_numeric_type(kind: pa.DataType) -> bool:
     )
 
 
-def _default_id(table: pa.Table, label: str, *, or_none: bool) -> str | None:
+def _default_id(table: pa.Table, labels: tuple[str, ...], *, or_none: bool) -> str | None:
     """The first column named like ``id``; with ``or_none``, only if its values are unique and present."""
     for column in table.column_names:
-        if column.lower() == "id" and column != label:
+        if column.lower() == "id" and column not in labels:
             values = table.column(column)
             unique = values.null_count == 0 and pc.count_distinct(values).as_py() == len(values)
             return cast(str, column) if unique or not or_none else None

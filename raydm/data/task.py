@@ -12,8 +12,13 @@ class Task:
 
     Attributes:
         kind: classification (y holds class indices) or regression (y holds real targets).
-        n_outputs: C, the number of classes, or 1 for regression.
+        n_outputs: C, the number of classes, or of targets (label columns), >= 1.
     """
 
     kind: Literal["classification", "regression"]
     n_outputs: int
+
+    @property
+    def several_targets(self) -> bool:
+        """Whether y has an axis of targets, (N, C); else it is (N,)."""
+        return self.kind == "regression" and self.n_outputs > 1

@@ -90,8 +90,7 @@ def require(count: int, each: Mapping[str, float], what: str) -> None:
         ClusterError: the nodes, taken empty, cannot hold them, and no autoscaler is configured to add any.
     """
     each = {k: v for k, v in each.items() if v > 0}
-    list_nodes: Any = ray.nodes
-    nodes = [n["Resources"] for n in list_nodes() if n["Alive"]]
+    nodes = node_resources()
     fits = sum(_fits(node, each) for node in nodes)
     if fits >= count or _autoscales():
         return
@@ -104,12 +103,18 @@ def require(count: int, each: Mapping[str, float], what: str) -> None:
     )
 
 
+def node_resources() -> list[Mapping[str, float]]:
+    """The resources of each node that is alive, taken empty."""
+    list_nodes: Any = ray.nodes
+    return [n["Resources"] for n in list_nodes() if n["Alive"]]
+
+
 def _fits(node: Mapping[str, float], each: Mapping[str, float]) -> int:
     # Ray counts resources in units of 1e-4
     return min((int(round(node.get(k, 0.0) * 1e4) // round(v * 1e4)) for k, v in each.items()), default=10**6)
 
 
-def _total(nodes: list[dict[str, float]]) -> dict[str, float]:
+def _total(nodes: list[Mapping[str, float]]) -> dict[str, float]:
     total: dict[str, float] = {}
     for node in nodes:
         for name, amount in node.items():

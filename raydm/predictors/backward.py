@@ -53,7 +53,7 @@ class Autograd:
         """By one backward pass for the whole stack."""
         x, y, w = batch
         with torch.enable_grad():
-            loss = _losses(self.forward(params, x), y, w, self.task).sum()
+            loss = losses(self.forward(params, x), y, w, self.task).sum()
             return list(torch.autograd.grad(loss, list(params.values()), create_graph=self.keep_graph))
 
 
@@ -67,10 +67,10 @@ class WrittenOut:
         """Targets (R or 1, C, B), one-hot for class indices, and each row's share (R, 1, B) of its set's weight."""
         if y.stride(0) == 0:
             y = y[:1]  # shared by all rollouts
-        if self.task.kind == "regression":
-            target = y.unsqueeze(1)
-        elif y.is_floating_point():
+        if y.ndim == 3:
             target = y.transpose(1, 2).contiguous()
+        elif self.task.kind == "regression":
+            target = y.unsqueeze(1)
         else:
             target = w.new_zeros(len(y), self.task.n_outputs, y.shape[1]).scatter_(1, y.unsqueeze(1), 1.0)
         return x, target, (w / w.sum(-1, keepdim=True).clamp_min(_TINY)).unsqueeze(1)
@@ -109,14 +109,17 @@ class WrittenOut:
     def _slope(self, out: Tensor, target: Tensor) -> Tensor:
         """The derivative of each row's loss in its outputs (R, C, B), in memory of its own."""
         if self.task.kind == "regression":
-            return (out - target).mul_(2.0)
+            return (out - target).mul_(2.0 / self.task.n_outputs)
         return out.softmax(1).sub_(target)  # targets are probabilities: they sum to 1
 
 
-def _losses(out: Tensor, y: Tensor, w: Tensor, task: Task) -> Tensor:
-    """Weighted mean loss of each rollout, (R,): sum w l / sum w, 0 where no example is present; out is (R, C, B)."""
+def losses(out: Tensor, y: Tensor, w: Tensor, task: Task) -> Tensor:
+    """Weighted mean loss of each rollout, (R,): sum w l / sum w, 0 where no example is present; out is (R, C, B).
+
+    l is cross-entropy, or the squared error, its mean over C targets; y is (R, B) or (R, B, C).
+    """
     if task.kind == "regression":
-        each = (out.squeeze(1) - y).square()
+        each = (out - (y.unsqueeze(1) if y.ndim == 2 else y.transpose(1, 2))).square().mean(1)
     elif y.is_floating_point():
         each = -(y.transpose(1, 2) * functional.log_softmax(out, 1)).sum(1)
     else:

@@ -15,6 +15,8 @@ import numpy.typing as npt
 import torch
 from sklearn.base import BaseEstimator, clone
 from sklearn.dummy import DummyClassifier, DummyRegressor
+from sklearn.neural_network import MLPRegressor
+from sklearn.pipeline import Pipeline
 from torch import Tensor
 
 from raydm.data.task import Task
@@ -24,7 +26,7 @@ from raydm.predictors.protocol import Seeds, TrainingSets
 Array = npt.NDArray[Any]
 
 _SEED_RANGE = 2**31  # estimators take 32-bit seeds
-_ONE_COLUMN = np.zeros(1, dtype=np.int64)
+_NO_CLASSES = np.zeros(1, dtype=np.int64)  # of targets; its size is what runs of format 2 hold
 
 
 class BlackBox:
@@ -33,7 +35,8 @@ class BlackBox:
     Absent rows (weight 0) are dropped, not weighted 0: LightGBM lets rows of weight 0 shape its bins. Weights other
     than 0 and 1 go in as `sample_weight`. An empty set, one of one class, and in regression one of a single example
     train scikit-learn's dummy, whose predictions are constant. Each clone runs on one thread, so that actors do not
-    fight and results repeat.
+    fight and results repeat. Of several targets, an estimator that can learns all together, in their own units; of
+    one that cannot, a clone of the same seed learns each.
 
     Args:
         classifier: the estimator for classification, or None. Without `predict_proba` its predicted class gets
@@ -110,13 +113,16 @@ class BlackBox:
         return template
 
     def _fit_one(self, x: Array, y: Array, w: Array, task: Task, seed: int) -> tuple[Any, Array]:
-        """An estimator trained on one set, and which classes its columns are."""
+        """An estimator trained on one set, or a list of one for each target; and which classes its columns are."""
         present = w > 0
         if task.kind == "regression":
             if present.sum() < 2:
                 known = present if present.any() else slice(None)
-                return DummyRegressor().fit(x[known], y[known]), _ONE_COLUMN
-            return self._estimator(task, seed, x[present], y[present], w[present]), _ONE_COLUMN
+                return DummyRegressor().fit(x[known], y[known]), _NO_CLASSES
+            x, y, w = x[present], y[present], w[present]
+            if y.ndim == 2 and not _takes_several_targets(self._template(task)):
+                return [self._estimator(task, seed, x, target, w) for target in y.T.copy()], _NO_CLASSES
+            return self._estimator(task, seed, x, y, w), _NO_CLASSES
         classes, codes = np.unique(y[present], return_inverse=True)
         if len(classes) < 2:
             classes = classes if len(classes) else np.arange(task.n_outputs)
@@ -147,7 +153,7 @@ class FittedList:
     """R trained estimators.
 
     Attributes:
-        estimators: R of them.
+        estimators: R of them; for one that takes one target only, a list of C.
         classes: for each, the classes that its probability columns stand for, ascending.
         task: what is predicted.
     """
@@ -157,15 +163,17 @@ class FittedList:
     task: Task
 
     def predict(self, x: Tensor) -> Tensor:
-        """For rows x (M, D): class probabilities (R, M, C), or targets (R, M, 1); float64."""
+        """For rows x (M, D): class probabilities or targets (R, M, C); float64."""
         rows = x.detach().cpu().numpy()
         out = np.zeros((len(self.estimators), len(rows), self.task.n_outputs))
         with warnings.catch_warnings():
             # LightGBM's scikit-learn wrapper names its features itself, then warns that ours have no names.
             warnings.filterwarnings("ignore", message="X does not have valid feature names")
             for into, estimator, classes in zip(out, self.estimators, self.classes, strict=True):
-                if self.task.kind == "regression":
-                    into[:, 0] = estimator.predict(rows)
+                if isinstance(estimator, list):
+                    into[:] = np.stack([of_target.predict(rows) for of_target in estimator], axis=1)
+                elif self.task.kind == "regression":
+                    into[:] = np.reshape(estimator.predict(rows), into.shape)
                 elif hasattr(estimator, "predict_proba"):
                     into[:, classes] = estimator.predict_proba(rows)
                 else:
@@ -185,6 +193,14 @@ def _is_one_job(estimator: Any, params: dict[str, Any], key: str) -> bool:
     inside, _, name = key.rpartition("__")
     owner = type(params.get(inside, estimator)).__module__
     return name == "n_jobs" and params[key] is None and owner.startswith("sklearn.")
+
+
+def _takes_several_targets(estimator: Any) -> bool:
+    """Whether its fit takes y (N, C); one that does not say so is taken not to."""
+    last = estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
+    if isinstance(last, MLPRegressor):
+        return True  # which its tags do not tell
+    return hasattr(last, "__sklearn_tags__") and bool(last.__sklearn_tags__().target_tags.multi_output)
 
 
 def _is_known_class(name: str) -> bool:

@@ -14,6 +14,7 @@ from sklearn.naive_bayes import GaussianNB
 from raydm import networks
 from raydm.errors import MissingPackageError, ParameterError, one_of
 from raydm.predictors.blackbox import BlackBox
+from raydm.predictors.early_stopping import EarlyStopping
 from raydm.predictors.optimizers import SGD, Adam
 from raydm.predictors.protocol import Predictor
 from raydm.predictors.stacked import Stacked
@@ -53,15 +54,25 @@ def mlp(
     lr: float = 0.01,
     epochs: int = 20,
     batch_size: int | None = 64,
+    steps: int | None = None,
+    patience: int | None = None,
+    check_every: int = 10,
+    layer_norm: bool = False,
     weight_decay: float = 0.0,
     device: str = "auto",
 ) -> Stacked:
-    """Fully connected ReLU network, Adam."""
+    """Fully connected ReLU network, Adam; `steps`, where given, counts instead of epochs.
+
+    With `patience` a training stops early: after so many checks, one each `check_every` steps, without a lower loss on
+    the trusted rows.
+    """
     return Stacked(
-        partial(networks.mlp, hidden=tuple(hidden)),
+        partial(networks.mlp, hidden=tuple(hidden), layer_norm=layer_norm),
         optimizer=Adam(lr, eps=_EPS, weight_decay=weight_decay),
-        epochs=epochs,
+        epochs=epochs if steps is None else None,
         batch_size=batch_size,
+        steps=steps,
+        early_stopping=None if patience is None else EarlyStopping(patience, check_every),
         device=device,
     )
 

@@ -21,7 +21,8 @@ class TrainingSets:
 
     Attributes:
         x: (N, D) shared by all sets, or (R, N, D).
-        y: (N,) or (R, N) int64 class indices; (N, C) or (R, N, C) class probabilities; (N,) or (R, N) float targets.
+        y: (N,) or (R, N) int64 class indices; (N, C) or (R, N, C) class probabilities; (N,) or (R, N) float targets, or
+            (N, C) or (R, N, C) of C > 1 targets.
         w: (R, N) weights >= 0. Weight 0 means absent.
         task: what y holds.
     """
@@ -43,9 +44,9 @@ class TrainingSets:
 
     @property
     def y_is_shared(self) -> bool:
-        """Whether y has no axis R; class probabilities have an axis C more than indices and targets."""
+        """Whether y has no axis R; class probabilities and several targets have an axis C, indices and one do not."""
         probabilities = self.task.kind == "classification" and self.y.is_floating_point()
-        return self.y.ndim == (2 if probabilities else 1)
+        return self.y.ndim == (2 if probabilities or self.task.several_targets else 1)
 
     def __getitem__(self, rollouts: slice) -> TrainingSets:
         """The sets of some rollouts."""
@@ -72,7 +73,7 @@ class Fitted(Protocol):
     """R trained predictors."""
 
     def predict(self, x: Tensor) -> Tensor:
-        """For rows x (M, D): class probabilities (R, M, C), or targets (R, M, 1)."""
+        """For rows x (M, D): class probabilities or targets (R, M, C)."""
         ...
 
     def save(self, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +14,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from raydm.data.examples import Examples
 from raydm.data.task import Task
 from raydm.errors import ParameterError, RunError
-from raydm.predictors.backward import Gradients, stacked_gradients
+from raydm.predictors import batches
+from raydm.predictors.backward import Batch, Gradients, stacked_gradients
+from raydm.predictors.early_stopping import EarlyStopping, Watch
 from raydm.predictors.forward import stacked_forward
 from raydm.predictors.optimizers import Optimizer, Params
 from raydm.predictors.protocol import Seeds, TrainingSets
-from raydm.seeding import stream
 
 MakeModule = Callable[[int, int], nn.Module]
 
@@ -30,37 +33,62 @@ class Stacked:
     The rollouts' losses are summed, so each rollout's gradient is its own, and functional optimizers keep the
     parameters' axis R. Differentiable in x, y and w: the graph through all inner steps is kept when any of them
     requires a gradient. For classification the loss is cross-entropy; for regression it is the squared error of
-    targets that were brought to weighted mean 0 and deviation 1 in each training set.
+    targets that were brought to weighted mean 0 and deviation 1 in each training set, its mean over several targets.
 
     Args:
         make_module: maps (D, C) to a module from (B, D) to (B, C). Its initial weights come from the rollout's seed.
         optimizer: `SGD` or `Adam` of `raydm.predictors.optimizers`.
-        epochs: passes over the training set, >= 1.
+        epochs: passes over the training set, absent rows too, >= 1.
         batch_size: examples a step; None for all (a gradient step on the whole set).
+        steps: instead of epochs, a number of steps >= 1, each on `batch_size` of the rows that are present.
+        early_stopping: each training ends, and keeps the parameters it had, at the least loss on the rows that
+            `watching` names; without any it goes on to the end. Then not differentiable.
         device: "auto" is the GPU where torch sees one, else the CPU.
         memory: bytes that a chunk of the stack may take; R is cut into chunks that fit. None is 32 MiB on a CPU, where
             a chunk that stays in the cache is faster, and 4 GiB on a GPU.
     """
-
-    differentiable = True
 
     def __init__(
         self,
         make_module: MakeModule,
         *,
         optimizer: Optimizer,
-        epochs: int,
+        epochs: int | None = None,
         batch_size: int | None = None,
+        steps: int | None = None,
+        early_stopping: EarlyStopping | None = None,
         device: str = "auto",
         memory: int | None = None,
     ) -> None:
-        if epochs < 1:
-            raise ParameterError.of("epochs", "Stacked", "an integer >= 1", epochs)
-        if batch_size is not None and batch_size < 1:
-            raise ParameterError.of("batch_size", "Stacked", "None or an integer >= 1", batch_size)
+        if (epochs is None) == (steps is None):
+            raise ParameterError(f"Stacked needs either epochs or steps. Got epochs={epochs!r}, steps={steps!r}.")
+        if steps is not None and batch_size is None:
+            raise ParameterError("Stacked needs a batch_size beside steps. Got None; for whole sets give epochs.")
+        for name, count in {"epochs": epochs, "steps": steps, "batch_size": batch_size}.items():
+            if count is not None and count < 1:
+                expected = "None or an integer >= 1" if name == "batch_size" else "an integer >= 1"
+                raise ParameterError.of(name, "Stacked", expected, count)
         self.make_module, self.optimizer = make_module, optimizer
-        self.epochs, self.batch_size, self.device, self.memory = epochs, batch_size, device, memory
+        self.epochs, self.batch_size, self.steps, self.device, self.memory = epochs, batch_size, steps, device, memory
+        self.early_stopping = early_stopping
+        self.differentiable = early_stopping is None  # no gradient goes through a choice of when to stop
+        self.watched: Examples | None = None
+        self.warm: FittedStack | None = None
         self.spec: dict[str, Any] | None = None  # set by make_predictor, which rebuilds named ones from it
+
+    def watching(self, rows: Examples) -> Stacked:
+        """A copy whose trainings stop early by their loss on these rows; the same where they do not stop early."""
+        if self.early_stopping is None:
+            return self
+        other = copy.copy(self)
+        other.watched = rows
+        return other
+
+    def warm_started(self, fitted: FittedStack) -> Stacked:
+        """A copy whose trainings start from a trained module, R = 1, and keep its scale of the targets."""
+        other = copy.copy(self)
+        other.warm = fitted
+        return other
 
     @property
     def full_batch(self) -> bool:
@@ -110,7 +138,8 @@ class Stacked:
             module = module.to(x.device)
             n = len(tensors["location"])
             rows = max(1, self._memory() // (8 * n * _activations(module, x)))
-            return FittedStack(module, params, tensors["location"], tensors["scale"], task, n, rows)
+            location, scale = (tensors[k].reshape(n, -1) for k in ("location", "scale"))
+            return FittedStack(module, params, location, scale, task, n, rows)
         except (OSError, KeyError, SafetensorError) as error:
             raise RunError(f"{file}: cannot be read ({error}). Run `raydm value` again.") from error
 
@@ -143,37 +172,63 @@ class Stacked:
         self, module: nn.Module, seed_of_module: int, sets: TrainingSets, seed: Seeds
     ) -> tuple[dict[str, Tensor], Tensor, Tensor]:
         keep_graph = any(t.requires_grad for t in (sets.x, sets.y, sets.w))
-        distinct, which = np.unique(seed, return_inverse=True)
-        modules = [module if s == seed_of_module else self.initial_module(sets, int(s)) for s in distinct]
-        names, params = _stacked_parameters(modules, which, sets.w.device)
-        sets, location, scale = _standardised(sets)
+        if keep_graph and not self.differentiable:
+            raise ParameterError("Stacked cannot be differentiated with early_stopping. Take it out.")
+        names, params = self._initial(module, seed_of_module, sets, seed)
+        sets, location, scale = _standardised(sets, self.warm)
         state = self.optimizer.init(params)
         gradients = stacked_gradients(module, sets.task, keep_graph=keep_graph)
+        watch = self._watch(module, sets, location, scale)
         with torch.set_grad_enabled(keep_graph):
-            for step, batch in enumerate(self._batches(sets, distinct, which, gradients), start=1):
-                grads = gradients(dict(zip(names, params, strict=True)), batch)
+            for step, batch in enumerate(self._batches(sets, seed, gradients), start=1):
+                named = dict(zip(names, params, strict=True))
+                grads = gradients(named, batch)
                 if keep_graph:
                     params, state = self.optimizer.update(params, grads, state, step)
                 else:
                     self.optimizer.update_(params, grads, state, step)
-        if not keep_graph:
-            params = [p.detach() for p in params]
-        return dict(zip(names, params, strict=True)), location, scale
+                    if watch and watch.stopped(step, named):  # `named` holds the updated: they change in place
+                        break
+        trained = dict(zip(names, params, strict=True))
+        if watch and watch.best:
+            trained = watch.best
+        return trained if keep_graph else {k: p.detach() for k, p in trained.items()}, location, scale
 
-    def _batches(
-        self, sets: TrainingSets, distinct: Seeds, which: Seeds, gradients: Gradients
-    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """The batch of each step: all rows, or (B,) of them where all rollouts share a seed, else (R, B)."""
+    def _initial(
+        self, module: nn.Module, seed_of_module: int, sets: TrainingSets, seed: Seeds
+    ) -> tuple[list[str], Params]:
+        """Names and initial parameters (R, ...)."""
+        if self.warm is not None:
+            start = {name: p.expand(len(seed), *p.shape[1:]) for name, p in self.warm.params.items()}
+            return list(start), [p.to(sets.x).clone().requires_grad_() for p in start.values()]
+        distinct, which = np.unique(seed, return_inverse=True)
+        modules = [module if s == seed_of_module else self.initial_module(sets, int(s)) for s in distinct]
+        return _stacked_parameters(modules, which, sets.w.device)
+
+    def _watch(self, module: nn.Module, sets: TrainingSets, location: Tensor, scale: Tensor) -> Watch | None:
+        """What stops the trainings, if anything does."""
+        if self.early_stopping is None or self.watched is None:
+            return None
+        x, y = (torch.from_numpy(a).to(sets.w.device) for a in (self.watched.x, self.watched.y))
+        if sets.task.kind == "classification":
+            y = y.expand(sets.rollouts, *y.shape)
+        else:
+            y = (y.to(x.dtype).reshape(1, len(y), -1) - location[:, None]) / scale[:, None]
+            y = y.squeeze(-1) if sets.task.n_outputs == 1 else y
+        return Watch(self.early_stopping, stacked_forward(module), x.to(sets.x.dtype), y.to(sets.x.dtype), sets.task)
+
+    def _batches(self, sets: TrainingSets, seed: Seeds, gradients: Gradients) -> Iterator[Batch]:
+        """The batch of each step: all rows, or (B,) of them where all rollouts see the same, else (R, B)."""
         n = sets.w.shape[1]
-        if self.batch_size is None or self.batch_size >= n:
-            yield from [gradients.prepare(*_gathered(sets, slice(None)))] * self.epochs
-            return
-        streams = [stream(int(s), "order") for s in distinct]
-        for _ in range(self.epochs):
-            orders = np.stack([s.permutation(n) for s in streams])
-            order = torch.from_numpy(orders[0] if len(distinct) == 1 else orders[which]).to(sets.w.device)
-            for rows in torch.split(order, self.batch_size, dim=-1):
-                yield gradients.prepare(*_gathered(sets, rows))
+        orders: Iterator[Tensor] = iter(())
+        if self.steps is not None and self.batch_size is not None:
+            orders = batches.present_only(seed, sets.w, self.batch_size, self.steps)
+        elif self.batch_size is None or self.batch_size >= n:
+            yield from [gradients.prepare(*_gathered(sets, slice(None)))] * (self.epochs or 0)
+        else:
+            orders = batches.passes(seed, n, self.batch_size, self.epochs or 0)
+        for rows in orders:
+            yield gradients.prepare(*_gathered(sets, rows.to(sets.w.device)))
 
 
 @dataclass(frozen=True)
@@ -183,8 +238,8 @@ class FittedStack:
     Attributes:
         module: gives the architecture; its own weights are not used.
         params: each parameter by name, (R, ...).
-        location: (R,) targets' mean before standardisation (0 for classification).
-        scale: (R,) their standard deviation (1 for classification).
+        location: (R, C) targets' mean before standardisation (0 for classification).
+        scale: (R, C) their standard deviation (1 for classification).
         task: what is predicted.
         chunk: how many rollouts predict at once.
         rows: how many rows these predict at once.
@@ -199,7 +254,7 @@ class FittedStack:
     rows: int
 
     def predict(self, x: Tensor) -> Tensor:
-        """For rows x (M, D): class probabilities (R, M, C), or targets (R, M, 1)."""
+        """For rows x (M, D): class probabilities, or targets: (R, M, C)."""
         x = x.to(self.location.device)
         forward = stacked_forward(self.module)
         starts = range(0, len(self.location), self.chunk)
@@ -207,7 +262,7 @@ class FittedStack:
         out = torch.cat([torch.cat([forward(p, part) for part in torch.split(x, self.rows)], -1) for p in chunks])
         if self.task.kind == "classification":
             return out.softmax(1).transpose(1, 2)
-        return (out * self.scale[:, None, None] + self.location[:, None, None]).transpose(1, 2)
+        return (out * self.scale.unsqueeze(-1) + self.location.unsqueeze(-1)).transpose(1, 2)
 
     def save(self, folder: Path) -> None:
         """Writes predictor.safetensors; the architecture is rebuilt from the predictor's config."""
@@ -269,22 +324,29 @@ def _activations(module: nn.Module, x: Tensor) -> int:
     return count
 
 
-def _standardised(sets: TrainingSets) -> tuple[TrainingSets, Tensor, Tensor]:
-    """Targets at weighted mean 0 and deviation 1, with (R,) location and scale; classes unchanged.
+def _standardised(sets: TrainingSets, warm: FittedStack | None) -> tuple[TrainingSets, Tensor, Tensor]:
+    """Targets at weighted mean 0 and deviation 1, with (R, C) location and scale; classes unchanged.
 
-    Absent examples have no part in it, except in an empty set, which predicts the mean of all N.
+    Absent examples have no part in it, except in an empty set, which predicts the mean of all N. Where a start is
+    warm, location and scale are its own.
     """
     if sets.task.kind == "classification":
-        zeros = sets.w.new_zeros(sets.rollouts)
+        zeros = sets.w.new_zeros(sets.rollouts, 1)
         return sets, zeros, zeros + 1
-    total = sets.w.sum(-1, keepdim=True)
-    share = torch.where(total > 0, sets.w / total.clamp_min(1e-12), 1 / sets.w.shape[1])
     y = sets.y.to(sets.x.dtype)
-    location = (share * y).sum(-1, keepdim=True)
-    # Clamped under the root, whose derivative at 0 is infinite: a set of one example has deviation 0.
-    scale = (share * (y - location).square()).sum(-1, keepdim=True).clamp_min(1e-12).sqrt()
-    shifted = TrainingSets(sets.x, (y - location) / scale, sets.w, sets.task)
-    return shifted, location.squeeze(-1), scale.squeeze(-1)
+    of_targets = y if sets.task.n_outputs > 1 else y.unsqueeze(-1)  # (N, C) or (R, N, C)
+    if warm is not None:
+        location, scale = (t.to(sets.x).expand(sets.rollouts, -1).unsqueeze(1) for t in (warm.location, warm.scale))
+    else:
+        total = sets.w.sum(-1, keepdim=True)
+        share = torch.where(total > 0, sets.w / total.clamp_min(1e-12), 1 / sets.w.shape[1]).unsqueeze(-1)
+        location = (share * of_targets).sum(1, keepdim=True)
+        # Clamped under the root, whose derivative at 0 is infinite: a set of one example has deviation 0.
+        scale = (share * (of_targets - location).square()).sum(1, keepdim=True).clamp_min(1e-12).sqrt()
+    shifted = (of_targets - location) / scale
+    if sets.task.n_outputs == 1:
+        shifted = shifted.squeeze(-1)
+    return TrainingSets(sets.x, shifted, sets.w, sets.task), location.squeeze(1), scale.squeeze(1)
 
 
 def _gathered(sets: TrainingSets, rows: slice | Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -27,10 +27,10 @@ class TablePredictor:
         self.fitted, self.encoder, self.labels = fitted, encoder, labels
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
-        """Labels of M rows: (M,), of the training labels' own type."""
+        """Labels of M rows, of the training labels' own type and units: (M,), or (M, C) of C > 1 label columns."""
         out = self._predict(X)
         if self.labels.classes is None:
-            return out[:, 0]
+            return out[:, 0] if self.labels.n_outputs == 1 else self.labels.inverse(out)
         return self.labels.inverse(out.argmax(-1))
 
     def predict_proba(self, X: Any) -> npt.NDArray[np.float64]:

@@ -52,8 +52,9 @@ class NeighborVotes:
         if sets.task.kind == "classification" and sets.y.is_floating_point():
             raise ParameterError("NeighborVotes needs class indices as y. Got class probabilities.")
         x, y, w = (t.detach().cpu().numpy() for t in (sets.x, sets.y, sets.w))
-        constant = np.broadcast_to(y.mean(-1, dtype=np.float64), len(w))
-        return FittedVotes(x, y, w, constant, sets.task, self.k, self.prior)
+        mean = y.mean(_rows(sets.task), dtype=np.float64)
+        shape = (len(w), sets.task.n_outputs) if sets.task.several_targets else (len(w),)
+        return FittedVotes(x, y, w, np.broadcast_to(mean, shape), sets.task, self.k, self.prior)
 
     def fit_predict(self, sets: TrainingSets, x: Tensor, *, seed: Seeds) -> Tensor:
         """Predicts rows x (M, D): (R, M, C)."""
@@ -71,8 +72,12 @@ class NeighborVotes:
             x, y, w, constant = held["x"], held["y"], held["w"], held["constant"]
         except (OSError, KeyError, SafetensorError) as error:
             raise RunError(f"{file}: cannot be read ({error}). Run `raydm value` again.") from error
-        if x.shape[-1] != n_features or y.shape[-1] != w.shape[-1] or x.shape[-2] != w.shape[-1]:
+        rollouts, n = w.shape
+        if x.shape[-2:] != (n, n_features):
             raise RunError(f"{file}: holds {x.shape[-1]} features; the run's config names {n_features}.")
+        labels = (n, task.n_outputs) if task.several_targets else (n,)
+        if y.shape not in (labels, (rollouts, *labels)):
+            raise RunError(f"{file}: holds labels of shape {y.shape}; the run's config names {task}. Run it again.")
         return FittedVotes(x, y, w, constant, task, self.k, self.prior)
 
 
@@ -82,9 +87,9 @@ class FittedVotes:
 
     Attributes:
         x: (N, D) or (R, N, D).
-        y: (N,) or (R, N).
+        y: (N,) or (R, N); (N, C) or (R, N, C) of C > 1 targets.
         w: (R, N) >= 0; weight 0 is absent.
-        constant: (R,), the target that an empty set predicts: the mean of all N.
+        constant: (R,) or (R, C), the targets that an empty set predicts: the mean of all N.
         task: what is predicted.
         k: votes.
         prior: votes that the classes share before the neighbours'.
@@ -99,22 +104,23 @@ class FittedVotes:
     prior: float
 
     def predict(self, x: Tensor) -> Tensor:
-        """For rows x (M, D): class probabilities (R, M, C), or targets (R, M, 1); float64."""
+        """For rows x (M, D): class probabilities or targets (R, M, C); float64."""
         rows = x.detach().cpu().numpy()
         return torch.from_numpy(np.stack([self._one(r, rows) for r in range(len(self.w))]))
 
     def save(self, folder: Path) -> None:
         """Writes the examples that are present in any of the sets."""
         some = (self.w > 0).any(0)
-        held = {"x": self.x[..., some, :], "y": self.y[..., some], "w": self.w[:, some], "constant": self.constant}
+        y = self.y.compress(some, axis=_rows(self.task))
+        held = {"x": self.x[..., some, :], "y": y, "w": self.w[:, some], "constant": self.constant}
         save_file({name: np.ascontiguousarray(array) for name, array in held.items()}, folder / _FILE)
 
     def _one(self, r: int, rows: Array) -> Array:
         """Predictions of set r: (M, C)."""
-        x, y = self.x if self.x.ndim == 2 else self.x[r], self.y if self.y.ndim == 1 else self.y[r]
+        x, y = self.x if self.x.ndim == 2 else self.x[r], self.y if self.y.ndim == -_rows(self.task) else self.y[r]
         present = np.flatnonzero(self.w[r] > 0)
         if not len(present):
-            constant = 1 / self.task.n_outputs if self.task.kind == "classification" else float(self.constant[r])
+            constant = 1 / self.task.n_outputs if self.task.kind == "classification" else self.constant[r]
             return np.full((len(rows), self.task.n_outputs), constant)
         x, y, w = x[present], y[present], self.w[r][present].astype(np.float64)
         out = np.zeros((len(rows), self.task.n_outputs))
@@ -129,9 +135,16 @@ class FittedVotes:
         return out
 
     def _result(self, votes: Array, y: Array) -> Array:
-        """Predictions (M, C) from votes (M, K) for labels y (M, K)."""
+        """Predictions (M, C) from votes (M, K) for labels y (M, K), or (M, K, C) of several targets."""
         if self.task.kind == "regression":
-            return np.asarray((votes * y).sum(1, keepdims=True) / votes.sum(1, keepdims=True))
+            targets = [y] if y.ndim == 2 else np.moveaxis(y, -1, 0)
+            sums = np.stack([(votes * target).sum(1) for target in targets], axis=1)
+            return np.asarray(sums / votes.sum(1, keepdims=True))
         counts = np.stack([(votes * (y == c)).sum(1) for c in range(self.task.n_outputs)], 1)
         counts += self.prior / self.task.n_outputs
         return np.asarray(counts / counts.sum(1, keepdims=True))
+
+
+def _rows(task: Task) -> int:
+    """The axis of the N examples in y, from its end."""
+    return -2 if task.several_targets else -1

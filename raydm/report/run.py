@@ -154,12 +154,17 @@ class Run:
         Raises:
             RunError: the run's method values only the rows it was run on.
         """
+        self.check_values()
+        assert self.value_function is not None
+        return self.value_function.values(examples)
+
+    def check_values(self) -> None:
+        """Raises RunError where the run's method values only the rows it was run on."""
         if self.value_function is None:
             raise RunError(
                 f"The method {self.config['method']!r} values only the rows that it was run on: see the run's "
                 "values.parquet. To value new rows, make a run with --method dvrl."
             )
-        return self.value_function.values(examples)
 
 
 def load_run(folder: str | PathLike[str], *, predictor: Any = None) -> Run:

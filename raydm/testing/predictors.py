@@ -26,12 +26,17 @@ _DISTINCT = np.arange(11, 11 + _R, dtype=np.int64)
 
 
 def problem(task: Task, n: int, d: int, dtype: type = np.float32) -> tuple[Array, Array]:
-    """A learnable problem: x (N, D) standard normal, y (N,) the largest of C linear scores, or a noisy linear one."""
+    """A learnable problem: x (N, D) standard normal, y (N,) the largest of C linear scores, or a noisy linear one.
+
+    Of C > 1 targets y is (N, C): each a noisy linear one of its own, the next in units a tenth of the last.
+    """
     rng = np.random.default_rng(5)
     x: Array = rng.normal(size=(n, d)).astype(dtype)
     scores = x @ rng.normal(size=(d, task.n_outputs))
     if task.kind == "classification":
         return x, scores.argmax(-1)
+    if task.several_targets:
+        return x, ((3 + scores + 0.1 * rng.normal(size=scores.shape)) * 10.0 ** np.arange(task.n_outputs)).astype(dtype)
     return x, (3 + scores[:, 0] + 0.1 * rng.normal(size=n)).astype(dtype)
 
 
@@ -49,12 +54,16 @@ class PredictorContract(ABC):
         n_features: D of the contract's data.
         takes_weights: whether fractional weights can be used; if not, they must be refused.
         weight_tolerance: relative error allowed between an example of weight 2 and one that is there twice.
+        separate_targets: whether learning several targets is learning each by itself; else they may share something.
+        target_tolerance: relative error allowed between the two, and between the predictions of equal targets.
     """
 
-    tasks: ClassVar[Sequence[Task]] = (Task("classification", 3), Task("regression", 1))
+    tasks: ClassVar[Sequence[Task]] = (Task("classification", 3), Task("regression", 1), Task("regression", 2))
     n_features: int = 6
     takes_weights: bool = True
     weight_tolerance: float = 1e-6
+    separate_targets: bool = False
+    target_tolerance: float = 1e-6
 
     @abstractmethod
     def make(self, task: Task) -> Predictor:
@@ -62,7 +71,7 @@ class PredictorContract(ABC):
 
     def pytest_generate_tests(self, metafunc: Any) -> None:
         """Runs each check for each task."""
-        metafunc.parametrize("task", self.tasks, ids=lambda task: task.kind)
+        metafunc.parametrize("task", self.tasks, ids=_name)
 
     def test_predictions_have_the_shape_of_the_task(self, task: Task) -> None:
         """(R, M, C), finite; over classes they are probabilities."""
@@ -82,7 +91,8 @@ class PredictorContract(ABC):
             most_frequent = sets.y.bincount().max() / _N
             assert (p.argmax(-1) == sets.y).double().mean() > most_frequent
         else:
-            assert (p[:, 0] - sets.y).square().mean() < sets.y.var()
+            y = sets.y.reshape(_N, task.n_outputs)
+            assert ((p - y).square().mean(0) < y.var(0)).all()
 
     def test_same_seed_gives_same_bits(self, task: Task) -> None:
         """Two predictors made alike, trained on equal sets with equal seeds."""
@@ -114,7 +124,7 @@ class PredictorContract(ABC):
     def test_sets_may_be_shared_or_not(self, task: Task) -> None:
         """x (N, D) is x (R, N, D) repeated, and so with y."""
         sets = self._sets(task)
-        x, y = sets.x.expand(_R, -1, -1).clone(), sets.y.expand(_R, -1).clone()
+        x, y = sets.x.expand(_R, -1, -1).clone(), sets.y.expand(_R, *sets.y.shape).clone()
         for seed in (_SHARED, _DISTINCT):
             p = self.make(task).fit_predict(sets, sets.x, seed=seed)
             for unshared in (TrainingSets(x, sets.y, sets.w, task), TrainingSets(x, y, sets.w, task)):
@@ -143,7 +153,7 @@ class PredictorContract(ABC):
         assert (p[0] != p[0, 0]).any()
 
     def test_a_set_of_one_class_predicts_that_class(self, task: Task) -> None:
-        """For its own examples; in regression, a set of one example predicts its target."""
+        """For its own examples; in regression, a set of one example predicts its targets."""
         sets = self._sets(task)
         if task.kind == "classification":
             w = torch.stack([sets.y == c for c in range(task.n_outputs)]).float()
@@ -152,7 +162,27 @@ class PredictorContract(ABC):
         else:
             w = torch.eye(_N)[:2]
             p = self.make(task).fit_predict(self._sets(task, w), sets.x[:2], seed=_SHARED[:2])
-            torch.testing.assert_close(p[[0, 1], [0, 1], 0].float(), sets.y[:2], rtol=1e-3, atol=1e-3)
+            y = sets.y[:2].reshape(2, task.n_outputs)
+            torch.testing.assert_close(p[[0, 1], [0, 1]].float(), y, rtol=1e-3, atol=1e-3)
+
+    def test_equal_targets_get_equal_predictions(self, task: Task) -> None:
+        """Also where targets share something; a torch module's readout must start at zero for this."""
+        if not task.several_targets:
+            return
+        sets = self._sets(task, dtype=np.float64)
+        y = sets.y[:, :1].expand(-1, task.n_outputs).clone()
+        p = self.make(task).fit_predict(TrainingSets(sets.x, y, sets.w, task), sets.x, seed=_DISTINCT)
+        self._same_targets(p, p[..., :1].expand_as(p))
+
+    def test_separate_targets_are_learned_each_by_itself(self, task: Task) -> None:
+        """A fit of C targets predicts what C fits of one target do; where that is said of it."""
+        if not (task.several_targets and self.separate_targets):
+            return
+        one, sets = Task("regression", 1), self._sets(task, dtype=np.float64)
+        p = self.make(task).fit_predict(sets, sets.x, seed=_DISTINCT)
+        apart = [TrainingSets(sets.x, sets.y[:, c].clone(), sets.w, one) for c in range(task.n_outputs)]
+        each = [self.make(one).fit_predict(of, sets.x, seed=_DISTINCT) for of in apart]
+        self._same_targets(p, torch.cat(each, -1))
 
     def test_weight_two_is_an_example_that_is_there_twice(self, task: Task) -> None:
         """In float64. One that takes no weights must say so."""
@@ -192,12 +222,21 @@ class PredictorContract(ABC):
         first = predictor.fit_predict(sets, sets.x, seed=_DISTINCT)
         assert torch.equal(copy.fit_predict(sets, sets.x, seed=_DISTINCT), first)
 
+    def _same_targets(self, p: Tensor, expected: Tensor) -> None:
+        """Relative to how far each target's predictions (R, M, C) spread."""
+        spread = expected.flatten(0, 1).std(0)
+        torch.testing.assert_close(p / spread, expected / spread, rtol=0, atol=self.target_tolerance)
+
     def _sets(self, task: Task, w: Tensor | None = None, dtype: type = np.float32) -> TrainingSets:
         """R sets that use about 7 of 10 examples each."""
         x, y = (torch.from_numpy(a) for a in problem(task, _N, self.n_features, dtype))
         if w is None:
             w = torch.from_numpy((np.random.default_rng(2).random((_R, _N)) < 0.7).astype(dtype))
         return TrainingSets(x, y, w, task)
+
+
+def _name(task: Task) -> str:
+    return f"{task.n_outputs} targets" if task.several_targets else task.kind
 
 
 class DifferentiablePredictorContract(PredictorContract):

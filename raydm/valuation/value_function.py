@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from raydm.data.blocks import ROWS
 from raydm.data.examples import Examples
 from raydm.data.task import Task
 from raydm.errors import RunError
@@ -50,7 +51,16 @@ class ValueFunction:
     learned: bool
 
     def values(self, examples: Examples) -> npt.NDArray[np.float64]:
-        """Data values in [0, 1] of any N examples: (N,). Of rows it learned from, by models that did not see them."""
+        """Data values in [0, 1] of any N examples: (N,). Of rows it learned from, by models that did not see them.
+
+        Rows are valued in blocks that begin at multiples of `raydm.data.blocks.ROWS`: matrix products of other sizes
+        round otherwise, and rows that are streamed must get the same bits.
+        """
+        blocks = (slice(start, start + ROWS) for start in range(0, len(examples), ROWS))
+        values = [self._values(Examples(examples.x[b], examples.y[b], examples.ids[b])) for b in blocks]
+        return np.concatenate([np.empty(0), *values])
+
+    def _values(self, examples: Examples) -> npt.NDArray[np.float64]:
         seen = self.see(examples)
         if not self.learned:
             return sigmoid(seen.log_odds[self.best])

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from raydm.data import SETS, load_set, read_table
+from raydm.data.roles import Label
 from raydm.errors import DataError, ParameterError, one_of
 
 _USUAL_LABELS = ("label", "y", "target")
@@ -23,7 +24,7 @@ class Inputs:
         train: the training set.
         valid: the trusted validation set.
         test: a test set, or None.
-        label: the label column.
+        label: the label column, or several.
         names: what to call the three tables in messages.
     """
 
@@ -31,7 +32,7 @@ class Inputs:
     train: pa.Table
     valid: pa.Table
     test: pa.Table | None
-    label: str
+    label: Label
     names: tuple[str, str, str]
 
 
@@ -54,7 +55,7 @@ def read_inputs(arguments: Namespace) -> Inputs:
             + known
         )
     train = read_table(arguments.train)
-    label = arguments.label or _usual_label(train, first)
+    label = tuple(arguments.label) if arguments.label else _usual_label(train, first)
     return Inputs(
         _stem(arguments.train),
         train,

@@ -9,30 +9,61 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from raydm.data import encode, read_table
+from raydm.data.blocks import ParquetRows, open_rows
+from raydm.data.files import list_files
 from raydm.errors import ParameterError
+from raydm.neighborhood import machine_memory, stream_here
 from raydm.report.atomic import check_free, new_file
-from raydm.report.run import load_run, values_table
+from raydm.report.run import Run, load_run, values_table
+from raydm.report.score import BLOCK, Scorer, write_values
+from raydm.verbs.neighbors import check_actors, parquet_only, say_notes
+
+_WHOLE = 8  # rows of up to 1/8 of the memory are read whole: encoded, they take several times that
 
 
 def run(arguments: Namespace) -> None:
     """Runs the verb; prints one JSON line."""
     if arguments.threshold is not None and not 0 <= arguments.threshold <= 1:
         raise ParameterError.of("threshold", "raydm score", "a number in [0, 1]", arguments.threshold)
+    check_actors(arguments, "raydm score", 0)
     out = arguments.out or Path("values.parquet")
     check_free(out)
     learned = load_run(arguments.run)
     threshold = learned.threshold if arguments.threshold is None else arguments.threshold
     files: list[str] = arguments.data
-    examples = encode(learned, read_table(files), files[0] if len(files) == 1 else f"{files[0]} and others")
-    values = learned.values(examples)
-    selected = values >= threshold
-    with new_file(out) as file:
-        pq.write_table(values_table(examples.ids, values, selected), file)
-    line = {
-        "run": str(arguments.run),
-        "out": str(out),
-        "rows": len(values),
-        "mean_value": float(values.mean()),
-        "selected": int(selected.sum()),
-    }
+    if arguments.stream or arguments.actors or _is_large(files):
+        values, selected, rows = _streamed(arguments, learned, threshold, out)
+    else:
+        examples = encode(learned, read_table(files), files[0] if len(files) == 1 else f"{files[0]} and others")
+        of_rows = learned.values(examples)
+        chosen = of_rows >= threshold
+        with new_file(out) as file:
+            pq.write_table(values_table(examples.ids, of_rows, chosen), file)
+        values, selected, rows = float(of_rows.mean()), int(chosen.sum()), len(of_rows)
+    line = {"run": str(arguments.run), "out": str(out), "rows": rows, "mean_value": values, "selected": selected}
     print(json.dumps(line))
+
+
+def _is_large(files: list[str]) -> bool:
+    if not all(file.name.lower().endswith((".parquet", ".pq")) for file in list_files(files)):
+        return False
+    return _WHOLE * ParquetRows.open(list_files(files)).bytes > machine_memory()
+
+
+def _streamed(arguments: Namespace, learned: Run, threshold: float, out: Path) -> tuple[float, int, int]:
+    """The mean value, how many rows are selected, and how many there are."""
+    rows = parquet_only(open_rows(arguments.data))
+    scorer = Scorer(learned, threshold, rows)
+    said: list[str] = []
+    with new_file(out) as file:
+        if arguments.actors:
+            from raydm.distributed.scoring import RayStream  # Ray takes a second to import
+
+            with RayStream(arguments.actors, address=arguments.address) as cluster:
+                tables = cluster.stream(rows, scorer, columns=scorer.columns, block=BLOCK)
+                done = write_values(file, tables, scorer, said, quiet=arguments.quiet)
+        else:
+            tables = stream_here(rows, scorer, columns=scorer.columns, block=BLOCK)
+            done = write_values(file, tables, scorer, said, quiet=arguments.quiet)
+    say_notes(said)
+    return done.mean, done.selected, len(rows)

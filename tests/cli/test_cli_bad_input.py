@@ -258,6 +258,16 @@ def test_flags_that_cannot_be_read(call: Call, files: Files, out: Path, flags: s
     assert f"error: argument {word}" in done.err
 
 
+@pytest.mark.parametrize("verb", ["value", "compare"])
+def test_several_label_columns(call: Call, targets: Files, out: Path, verb: str) -> None:
+    words = [verb, targets.train, "--valid", targets.valid, *QUICK, "--label", "label", "--label"]
+    place = ["--out", out] if verb == "value" else []
+    refused(call(*words, "a", *place), "one label column", "Got 2: 'label', 'a'", "raydm mix takes several")
+    refused(call(*words, "g", *place), "train.csv, column 'g', row 1", "text cannot be a regression target")
+    refused(call(*words, "absent", *place), "train.csv", "no label column 'absent'")
+    refused(call(*words, "label", *place), "'label'", "different columns")
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [

@@ -1,0 +1,1 @@
+"""Mixing for regression: which examples to interpolate with how many of their neighbours. MixRL and its baselines."""

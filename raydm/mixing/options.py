@@ -1,0 +1,96 @@
+"""The neighbour options N: with how many nearest neighbours, by which distance, an example may be mixed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from raydm.errors import ParameterError
+
+DISTANCES = ("data", "label")
+
+_RANGE = re.compile(r"^(\d+)\.\.(\d+)(?::(\d+))?$")
+_POWERS = re.compile(r"^(\d+)\^(\d+)\.\.(\d+)\^(\d+)$")
+_MOST = 10_000  # of a list: longer ones are slips of the pen
+_FORM = "counts such as 4, 1,2,4, 1..16, 10..270:10 or 2^0..2^8, each >= 1, or none"
+
+
+def counts(text: str | int | Sequence[int]) -> tuple[int, ...]:
+    """Numbers of neighbours, rising, from a list or its short form.
+
+    Args:
+        text: counts >= 1, or such as "1..16" (linear), "10..270:10" (with a step), "2^0..2^8" (exponential), "1,2,4",
+            or "none".
+
+    Raises:
+        ParameterError: it is none of these.
+    """
+    if isinstance(text, int) and not isinstance(text, bool):
+        text = [text]
+    if not isinstance(text, str):
+        found = list(text)
+    elif text.strip() in ("", "none"):
+        return ()
+    else:
+        found = [k for part in text.split(",") for k in _part(part.strip(), text)]
+    if not all(isinstance(k, int) and not isinstance(k, bool) and k >= 1 for k in found):
+        raise _bad(text)
+    return tuple(sorted({*found}))
+
+
+def _part(part: str, text: str) -> list[int]:
+    if part.isdigit():
+        return [int(part)]
+    if found := _RANGE.match(part):
+        first, last, step = (int(g) if g else 1 for g in found.groups())
+        if first <= last and step >= 1 and (last - first) // step < _MOST:
+            return list(range(first, last + 1, step))
+    if found := _POWERS.match(part):
+        base, low, again, high = map(int, found.groups())
+        if base == again and base >= 2 and low <= high < 64:
+            return [base**e for e in range(low, high + 1)]
+    raise _bad(text)
+
+
+def _bad(got: object) -> ParameterError:
+    return ParameterError.of("k", "raydm mix", _FORM, got)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What an example may be mixed with. Option o counts through `data`, then through `label`.
+
+    Attributes:
+        data: numbers of nearest neighbours by the distance of features, rising.
+        label: by the distance of labels, rising.
+    """
+
+    data: tuple[int, ...] = tuple(range(1, 17))
+    label: tuple[int, ...] = tuple(range(1, 17))
+
+    def __post_init__(self) -> None:
+        """Raises ParameterError where there is none."""
+        if not self.data and not self.label:
+            raise ParameterError("raydm mix needs an option: numbers of neighbours by data or by label distance.")
+
+    def __len__(self) -> int:
+        return len(self.data) + len(self.label)
+
+    @property
+    def each(self) -> list[tuple[str, int]]:
+        """(distance, k) of every option."""
+        return [("data", k) for k in self.data] + [("label", k) for k in self.label]
+
+    def of(self, distance: str) -> slice:
+        """Which options are of a distance."""
+        n = len(self.data)
+        return slice(0, n) if distance == "data" else slice(n, len(self))
+
+    def most(self, distance: str) -> int:
+        """The largest k of a distance; 0 where it has none."""
+        return max(self.data if distance == "data" else self.label, default=0)
+
+    def at_most(self, neighbours: int) -> Options:
+        """Those that a training set with so many other examples allows."""
+        return Options(*(tuple(k for k in ks if k <= neighbours) for ks in (self.data, self.label)))

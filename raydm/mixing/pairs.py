@@ -1,0 +1,116 @@
+"""Pairs of examples to mix, and the rows that they make. Axes: N examples, P pairs, K neighbours, D features."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from raydm.data.examples import Examples
+from raydm.mixing.options import Options
+from raydm.neighbors import nearest
+
+Array = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """P mixed rows: lambda x_i + (1 - lambda) x_j, and the same of the labels (Zhang et al. 2018, equation 1).
+
+    Attributes:
+        i: (P,) rows of the examples.
+        j: (P,) rows of their partners.
+        lam: (P,) lambda in [0, 1], the share of i.
+        kind: (P,) what chose the pair, such as "data" or "label".
+    """
+
+    i: Indices
+    j: Indices
+    lam: Array
+    kind: npt.NDArray[np.str_]
+
+    def __len__(self) -> int:
+        return len(self.i)
+
+    def take(self, which: npt.NDArray[np.bool_] | Indices) -> Pairs:
+        """Some of them."""
+        return Pairs(self.i[which], self.j[which], self.lam[which], self.kind[which])
+
+    def rows(self, examples: Examples) -> Examples:
+        """The mixed rows, P examples; their ids count from 0."""
+        share = self.lam.astype(np.float32)
+        x, y = examples.x, examples.y.astype(np.float32)
+        of_x, of_y = (share.reshape(-1, *[1] * (a.ndim - 1)) for a in (x, y))
+        mixed_y = of_y * y[self.i] + (1 - of_y) * y[self.j]
+        return Examples(of_x * x[self.i] + (1 - of_x) * x[self.j], mixed_y, np.arange(len(self)))
+
+    def distinct(self) -> Indices:
+        """Which to keep, so that no two make one row: the first of each.
+
+        Those are pairs of the same two examples at the same shares, whichever of the two is called i.
+        """
+        swap = self.i > self.j
+        low, high = np.where(swap, self.j, self.i), np.where(swap, self.i, self.j)
+        share = np.where(swap, 1 - self.lam, self.lam)
+        _, first = np.unique(np.stack([low, high, share]), axis=1, return_index=True)
+        return np.sort(first)
+
+
+def together(parts: list[Pairs]) -> Pairs:
+    """All of them, in order."""
+    return Pairs(*(np.concatenate([getattr(p, name) for p in parts]) for name in ("i", "j", "lam", "kind")))
+
+
+@dataclass(frozen=True)
+class Neighborhood:
+    """The nearest neighbours of every example, nearest first, itself excluded.
+
+    Attributes:
+        of: by distance: (N, K) rows.
+    """
+
+    of: Mapping[str, Indices]
+
+    def at(self, rows: Indices, options: Indices, choice: Options) -> tuple[Indices, Indices, npt.NDArray[np.str_]]:
+        """Every pair that an option makes of an example.
+
+        Args:
+            rows: (B,) examples.
+            options: (B,) the option that each is given.
+            choice: what options there are.
+
+        Returns:
+            (P,) which of the B a pair belongs to; (P,) the partner's row; (P,) the distance.
+        """
+        each = choice.each
+        k = np.array([each[o][1] for o in options], np.int64)
+        owner = np.repeat(np.arange(len(rows)), k)
+        rank = np.arange(len(owner)) - np.repeat(np.cumsum(k) - k, k)
+        kind = np.array([each[o][0] for o in options])[owner] if len(rows) else np.empty(0, "U5")
+        partner = np.empty(len(owner), np.int64)
+        for distance, table in self.of.items():
+            mine = kind == distance
+            partner[mine] = table[rows[owner[mine]], rank[mine]]
+        return owner, partner, kind
+
+
+def neighborhood(examples: Examples, choice: Options, engine: str = "auto") -> Neighborhood:
+    """The neighbours that the options need: by features, and by labels, ties by row.
+
+    Args:
+        examples: N > the largest k.
+        choice: the options.
+        engine: see `raydm.neighbors.nearest`.
+    """
+    labels = examples.y.reshape(len(examples), -1)
+    points = {"data": examples.x, "label": labels / np.maximum(labels.std(0), 1e-12)}
+    return Neighborhood(
+        {
+            d: nearest(p, p, choice.most(d), exclude_self=True, engine=engine)[1]
+            for d, p in points.items()
+            if choice.most(d)
+        }
+    )
