@@ -90,7 +90,7 @@ def judged(valuator: DataValuator) -> Row:
     verdict = valuator.valuation_.dvrl.verdict if isinstance(valuator.valuation_, Learned) else None
     if verdict is None:
         return {}
-    return {"returned": "learned" if verdict.learned_is_better else "best input", "weights": verdict.best_weights}
+    return {"returned": "learned" if verdict.learned_is_better else "best input", "weights": verdict.best_way}
 
 
 def lowest_removed(values: Array, share: float) -> Array:

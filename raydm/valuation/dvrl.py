@@ -23,7 +23,7 @@ from raydm.policies import Bernoulli, Policy, Relaxed, StraightThrough
 from raydm.seeding import stream
 from raydm.utility import InProcess, Problem, Utility, one_thread
 from raydm.valuation.evidence import POOLED, gather
-from raydm.valuation.judge import Fold, Verdict, best_input, collapse, judge, split
+from raydm.valuation.judge import Fold, Verdict, best_input, collapse, judge, split, ways
 from raydm.valuation.settings import Settings
 from raydm.valuation.training import training_sets
 from raydm.valuation.value_function import Seen, ValueFunction, sigmoid, value_estimator
@@ -97,10 +97,10 @@ class DVRL:
         """Weights (N,) with which a predictor was judged to be best; None where nothing was judged."""
         if self.verdict is None:
             return None
-        if self.verdict.best_weights == "unvalued":
-            return np.ones(len(self.train))
-        by = dataclasses.replace(self.value_function, learned=self.verdict.best_weights == "learned")
-        return by.values(self.train)
+        learned, start = (
+            dataclasses.replace(self.value_function, learned=which).values(self.train) for which in (True, False)
+        )
+        return ways(learned, start)[self.verdict.best_way]
 
     def _fold(
         self, number: int, fold: Fold, utility: Utility, before: list[Select]

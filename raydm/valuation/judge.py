@@ -30,7 +30,8 @@ _COPIES = 9  # wrong labels a row: all other classes, where these are no more
 _SAME = 1e-3  # values whose deviation is below this tell nothing apart
 _EDGE = 0.02  # how near to 0 or 1 all values may not be
 _INVERTED = -0.1  # rank correlation with the best input
-_DECISIVE = 0.05  # utility gained, in probability or as a share of the error; flipped labels alone gave up to .02
+_DECISIVE = 0.05  # of the hits, or of the error; learning gained up to .02 where labels alone were wrong
+_SHARES = (0.25, 0.5, 0.75)  # of the rows, kept by the highest values
 
 
 @dataclass(frozen=True)
@@ -61,34 +62,51 @@ class Verdict:
         detection: probability that a right label has a higher value than a wrong one, on held-out trusted rows.
         utility: mean score of held-out trusted rows by predictors trained with the values: the probability of the true
             class, or minus the absolute error.
-        unvalued: the same by predictors trained on all rows alike.
+        hits: the share of them that is predicted right (for targets the score itself), beside the better of the best
+            input's and of no values.
+        trainings: the mean score by each way to train a predictor, see `ways`.
     """
 
     detection: Finding
     utility: Finding
-    unvalued: float
+    hits: Finding
+    trainings: Mapping[str, float]
 
     @property
     def learned_is_better(self) -> bool:
-        """It raises utility by more than a standard error, and detects no worse within one or utility is decisive."""
-        no_worse = self.detection.gain >= -self.detection.error
-        return self.utility.gain > self.utility.error and (no_worse or self.utility_is_decisive)
+        """It raises utility by more than a standard error, and detects no worse or is decisive."""
+        return self.utility.gain > self.utility.error and (self.detection.gain >= 0 or self.decisive)
 
     @property
-    def utility_is_decisive(self) -> bool:
-        """Predictors are so much better that labels are not what matters, as under a shift of the inputs.
+    def decisive(self) -> bool:
+        """Predictors are so much better that wrong labels are not what matters, as under a shift of the inputs.
 
-        The gain over the best input and over no values is .05 in probability, or 5 % of the absolute error.
+        They hit .05 more of the rows, or err by 5 % less, and by more than two standard errors. Of the hits, since
+        where trusted labels are wrong, a predictor is more probable that is only less certain.
         """
-        scale = 1.0 if self.utility.start >= 0 else -self.utility.start
-        least = self.utility.learned - _DECISIVE * scale
-        return least >= self.utility.start and least >= self.unvalued
+        scale = 1.0 if self.hits.start >= 0 else -self.hits.start
+        return self.hits.gain >= max(_DECISIVE * scale, 2 * self.hits.error)
 
     @property
-    def best_weights(self) -> str:
-        """By what to weight a predictor's training: "learned", "start", or "unvalued"."""
-        scores = {"start": self.utility.start, "learned": self.utility.learned, "unvalued": self.unvalued}
-        return max(scores, key=scores.__getitem__)
+    def best_way(self) -> str:
+        """The way to train a predictor that scored highest; of equal ones the first."""
+        return max(self.trainings, key=self.trainings.__getitem__)
+
+
+def ways(learned: Array, start: Array) -> dict[str, Array]:
+    """Ways to train a predictor: the weights (N,) of the rows in each.
+
+    By the values of the best input ("start") or by what was "learned", on the rows of their highest values ("start,
+    best 25%" and so on), or by no values ("unvalued").
+    """
+    by = {"start": start, "learned": learned}
+    found = {**by, "unvalued": np.ones_like(start)}
+    for name, values in by.items():
+        for share in _SHARES:
+            kept = np.zeros_like(values)
+            kept[np.argsort(-values, kind="stable")[: max(1, round(share * len(values)))]] = 1
+            found[f"{name}, best {share:.0%}"] = kept
+    return found
 
 
 def wrong_copies(valid: Examples, task: Task, seed: int) -> tuple[Examples, npt.NDArray[np.int64]]:
@@ -160,7 +178,7 @@ def judge(function: ValueFunction, train: Examples, seen: Seen, kept: Sequence[t
     Returns:
         The verdict over all held-out rows; None where there are none.
     """
-    task, areas, influences, scores = kept[0][0].problem.task, [], [], []
+    task, areas, influences, scores, hits_of = kept[0][0].problem.task, [], [], [], []
     for fold, member in kept:
         if len(fold.held) == 0:
             return None
@@ -175,21 +193,30 @@ def judge(function: ValueFunction, train: Examples, seen: Seen, kept: Sequence[t
         found = [detection(right[i], wrong[i], rows) for i in range(2)]
         areas.append([area * len(fold.held) for area, _ in found])
         influences.append(found[0][1] - found[1][1])
-        weights = np.concatenate([_pair(function, member, train, seen), np.ones((1, len(train)))])
+        names, weights = zip(*ways(*_pair(function, member, train, seen)).items(), strict=True)
+        stack = np.stack(weights)
         if not takes_weights(fold.problem.predictor, task):
-            weights = (weights >= 0.5).astype(np.float64)
-        fitted = fit(fold.problem, train, weights, "A predictor for the judge")
+            stack = (stack >= 0.5).astype(np.float64)
+        fitted = fit(fold.problem, train, stack, "A predictor for the judge")
         predictions = predict(fitted, fold.held.x, "A predictor for the judge")
-        scores.append(row_scores(predictions, torch.from_numpy(fold.held.y), task))
+        y = torch.from_numpy(fold.held.y)
+        scores.append(row_scores(predictions, y, task))
+        hits_of.append(row_hits(predictions, y) if task.kind == "classification" else scores[-1])
     total = sum(len(fold.held) for fold, _ in kept)
     area = np.sum(areas, axis=0) / total
-    of_rows = np.concatenate(scores, axis=1)
-    learned, start, unvalued = of_rows.mean(1).tolist()
+    of_rows, hits = (dict(zip(names, np.concatenate(parts, axis=1), strict=True)) for parts in (scores, hits_of))
+    rival = max(("start", "unvalued"), key=lambda name: hits[name].mean())
     return Verdict(
         Finding(float(area[0]), float(area[1]), standard_error(np.concatenate(influences))),
-        Finding(learned, start, standard_error(of_rows[0] - of_rows[1])),
-        unvalued,
+        paired(of_rows["learned"], of_rows["start"]),
+        paired(hits["learned"], hits[rival]),
+        {name: float(rows.mean()) for name, rows in of_rows.items()},
     )
+
+
+def paired(learned: Array, start: Array) -> Finding:
+    """Means over the same rows (M,)."""
+    return Finding(float(learned.mean()), float(start.mean()), standard_error(learned - start))
 
 
 def _pair(function: ValueFunction, member: Select, examples: Examples, seen: Seen) -> Array:
@@ -210,6 +237,12 @@ def row_scores(predictions: Tensor, y: Tensor, task: Task) -> Array:
         scores: Array = p.gather(-1, y.expand(len(p), -1).unsqueeze(-1)).squeeze(-1).numpy()
         return scores
     return np.asarray(-(p.squeeze(-1) - y).abs().numpy())
+
+
+def row_hits(predictions: Tensor, y: Tensor) -> Array:
+    """1 where the most probable class is the row's, else 0: (R, M); predictions (R, M, C), y (M,)."""
+    hits: Array = (predictions.detach().cpu().argmax(-1) == y).double().numpy()
+    return hits
 
 
 def collapse(values: Array, reference: Array) -> str | None:

@@ -119,7 +119,7 @@ def test_collapses_are_told_and_kept(call: Call, files: Files) -> None:
 def test_the_verdict_is_kept(call: Call, files: Files) -> None:
     assert call("value", files.train, "--valid", files.valid, *QUICK, "--out", "run").line["returned"]
     verdict = json.loads(Path("run/config.json").read_text())["judge"]["verdict"]
-    assert set(verdict) == {"detection", "utility", "unvalued"}
+    assert set(verdict) == {"detection", "utility", "hits", "trainings"}
     assert set(verdict["detection"]) == {"learned", "start", "error"}
 
 

@@ -413,5 +413,8 @@ def test_a_source_that_harms_though_its_labels_look_right_is_learned() -> None:
     assert made.value_function.learned
     values = made.value_function.values(train)
     assert values[~other].min() > values[other].max()
-    assert made.verdict.best_weights == "learned"
-    np.testing.assert_array_equal(made.final_weights(), values)
+    assert made.verdict.best_way.startswith("learned")
+    weights = made.final_weights()
+    assert weights is not None
+    assert weights[~other].mean() > 0.4
+    assert weights[other].max() < 0.1

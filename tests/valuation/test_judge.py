@@ -21,9 +21,11 @@ from raydm.valuation.judge import (
     best_input,
     collapse,
     detection,
+    row_hits,
     row_scores,
     split,
     standard_error,
+    ways,
     wrong_copies,
 )
 
@@ -166,9 +168,13 @@ def test_one_trusted_row_leaves_the_favourite() -> None:
 # Verdicts
 
 
-def verdict(detects: tuple[float, float], gains: tuple[float, float], unvalued: float = 0.0) -> Verdict:
-    """From (gain, error) of detection and of utility."""
-    return Verdict(Finding(0.5 + detects[0], 0.5, detects[1]), Finding(gains[0], 0.0, gains[1]), unvalued)
+def verdict(
+    detects: tuple[float, float], gains: tuple[float, float], hits: tuple[float, float, float] = (0.0, 0.5, 0.1)
+) -> Verdict:
+    """From (gain, error) of detection and of utility, and (gain, start, error) of the hits."""
+    gain, start, error = hits
+    found = [Finding(0.5 + detects[0], 0.5, detects[1]), Finding(gains[0], 0.0, gains[1])]
+    return Verdict(*found, Finding(start + gain, start, error), {})
 
 
 @pytest.mark.parametrize(
@@ -176,8 +182,8 @@ def verdict(detects: tuple[float, float], gains: tuple[float, float], unvalued: 
     [
         ((0.0, 0.1), (0.3, 0.2), True),
         ((0.0, 0.1), (0.2, 0.2), False),  # not by more than a standard error
-        ((-0.09, 0.1), (0.3, 0.2), True),  # no worse within one
-        ((-0.11, 0.1), (0.04, 0.02), False),
+        ((0.1, 0.1), (0.3, 0.2), True),
+        ((-0.01, 0.1), (0.3, 0.2), False),
         ((0.4, 0.1), (-0.1, 0.05), False),
         ((0.0, float("inf")), (0.3, float("inf")), False),
         ((0.0, 0.0), (0.0, 0.0), False),  # the same as its input
@@ -190,29 +196,41 @@ def test_learned_is_better_where_it_raises_utility_and_detects_no_worse(
 
 
 @pytest.mark.parametrize(
-    ("learned", "start", "unvalued", "better"),
+    ("hits", "better"),
     [
-        (0.58, 0.50, 0.50, True),  # classification: .05 in probability
-        (0.54, 0.50, 0.50, False),
-        (0.58, 0.50, 0.55, False),  # nearly as good without values
-        (-1.8, -2.0, -2.0, True),  # regression: 5 % of the absolute error
-        (-1.93, -2.0, -2.0, False),
+        ((0.08, 0.5, 0.02), True),
+        ((0.04, 0.5, 0.01), False),  # too little of it
+        ((0.08, 0.5, 0.05), False),  # within two standard errors
+        ((0.2, -2.0, 0.05), True),  # targets: 10 % of the absolute error
+        ((0.07, -2.0, 0.01), False),  # 3.5 %
     ],
 )
-def test_a_decisive_utility_outweighs_worse_detection(
-    learned: float, start: float, unvalued: float, better: bool
-) -> None:
+def test_decisive_hits_outweigh_worse_detection(hits: tuple[float, float, float], better: bool) -> None:
     """Under a shift of the inputs, labels are right but of no use: what detects them best is not what is wanted."""
-    worse = Finding(0.55, 0.96, 0.02)
-    assert Verdict(worse, Finding(learned, start, 0.01), unvalued).learned_is_better is better
-    assert not Verdict(worse, Finding(learned, start, 0.2), unvalued).learned_is_better  # within a standard error
+    assert verdict((-0.4, 0.02), (0.08, 0.01), hits).learned_is_better is better
+    assert not verdict((-0.4, 0.02), (0.08, 0.1), hits).learned_is_better  # utility within a standard error
 
 
-def test_the_best_weights_are_those_of_the_highest_utility() -> None:
-    assert verdict((0, 0), (0.2, 0.1), unvalued=0.1).best_weights == "learned"
-    assert verdict((0, 0), (-0.2, 0.1), unvalued=-0.1).best_weights == "start"
-    assert verdict((0, 0), (-0.2, 0.1), unvalued=0.1).best_weights == "unvalued"
-    assert verdict((0, 0), (0.0, 0.1), unvalued=0.0).best_weights == "start"  # ties: not what was learned
+def test_ways_to_train_by_hand() -> None:
+    found = ways(np.array([0.9, 0.1, 0.5, 0.4]), np.array([0.2, 0.8, 0.8, 0.3]))
+    assert list(found)[:3] == ["start", "learned", "unvalued"]
+    assert found["learned, best 25%"].tolist() == [1, 0, 0, 0]
+    assert found["learned, best 75%"].tolist() == [1, 0, 1, 1]
+    assert found["start, best 25%"].tolist() == [0, 1, 0, 0]  # of equal values the first
+    assert found["start, best 50%"].tolist() == [0, 1, 1, 0]
+    assert found["unvalued"].tolist() == [1, 1, 1, 1]
+    assert len(found) == 9
+
+
+def test_the_best_way_has_the_highest_score() -> None:
+    some = Finding(0, 0, 0)
+    assert Verdict(some, some, some, {"start": 0.1, "learned": 0.3, "unvalued": 0.2}).best_way == "learned"
+    assert Verdict(some, some, some, {"start": 0.1, "learned": 0.1}).best_way == "start"  # ties: not what was learned
+
+
+def test_row_hits_by_hand() -> None:
+    predictions = torch.tensor([[[0.7, 0.3], [0.4, 0.6]], [[0.2, 0.8], [0.1, 0.9]]])
+    assert row_hits(predictions, torch.tensor([0, 1])).tolist() == [[1, 1], [0, 1]]
 
 
 def test_row_scores_by_hand() -> None:
