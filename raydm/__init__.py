@@ -5,13 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["DataValuator", "__version__", "load_run"]
+__all__ = ["DataMixer", "DataValuator", "MixedRegressor", "__version__", "load_run"]
 
 if TYPE_CHECKING:
-    from raydm.estimators import DataValuator
+    from raydm.estimators import DataMixer, DataValuator, MixedRegressor
     from raydm.report.run import load_run
 
-_HOMES = {"DataValuator": "raydm.estimators", "load_run": "raydm.report.run"}
+_HOMES = {
+    "DataMixer": "raydm.estimators",
+    "DataValuator": "raydm.estimators",
+    "MixedRegressor": "raydm.estimators",
+    "load_run": "raydm.report.run",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -62,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     _value(verbs.add_parser("value", help="value every training example", description=_VALUE))
     _compare(verbs.add_parser("compare", help="value it by several methods, side by side", description=_COMPARE))
     _score(verbs.add_parser("score", help="value new rows with a learned h_phi", description=_SCORE))
+    _mix(verbs.add_parser("mix", help="interpolate training rows with their neighbours", description=_MIX))
     _neighbors(verbs.add_parser("neighbors", help="find every row's nearest neighbours", description=_NEIGHBORS))
     data = verbs.add_parser("data", help="the data sets that are known by name").add_subparsers(
         metavar="ACTION", required=True
@@ -79,6 +80,9 @@ discovery ROC AUC, F1 of the lower of two clusters of values, recall when as man
 removal gain, seconds. Each of DVRL's inputs has a row of its own. Prints one JSON line on stdout."""
 _SCORE = """Values new labelled rows with the h_phi that `raydm value` learned. Writes a Parquet file with id, value,
 rank and selected. Prints one JSON line on stdout."""
+_MIX = """Learns which training rows to interpolate with how many of their nearest neighbours, for regression, and
+writes the mixed rows, what was learned and a predictor into a run directory. With --apply RUN it mixes other rows by
+what a run learned. Prints one JSON line on stdout, with the test error beside that without mixing."""
 _NEIGHBORS = """Finds the k nearest other rows of every row, by the distance of features or of labels, and writes a
 Parquet file with id, neighbors and distances. Parquet is read in blocks, and may be larger than memory. Prints one JSON
 line on stdout, with the recall that was measured."""
@@ -162,6 +166,57 @@ def _learning(parser: argparse.ArgumentParser) -> None:
         help="the mean value of a batch that it lets pass (default 0.3 0.7)")  # fmt: skip
 
 
+def _mix(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("train", nargs="+", metavar="TRAIN|NAME", help="Parquet, CSV, TSV, Arrow files or globs; or a named set")
+    add("--valid", nargs="+", metavar="V", help="the trusted validation files (a named set splits itself)")
+    add("--test", nargs="+", metavar="T", help="test files, only for the evidence")
+    add("--apply", type=Path, metavar="RUN", help="mix the rows of TRAIN by what this run learned, and learn nothing")
+    add("--out", type=Path, metavar="DIR", help="run directory (default: runs/NAME-mix-TIME); with --apply a new "
+        "Parquet file (default: mixed.parquet)")  # fmt: skip
+    add("--method", default="mixrl", help="mixrl (default), none, mixup, adamixup, global-knn, c-mixup, mixrl+adamixup")
+    add("--method-args", type=_json_object, default={}, metavar="JSON", help="settings of another method, such as "
+        "'{\"alpha\": 2.0}' for mixup")  # fmt: skip
+    _columns(parser, task=False)
+    add("--sizes", type=int, nargs=2, metavar=("N", "M"), help="training and validation rows of a named set")
+    add("--seed", type=int, default=0, help="of split and learning (default 0)")
+    add("--quiet", action="store_true", help="no progress bar")
+
+    add = parser.add_argument_group("predictor and utility").add_argument
+    add("--predictor", default="auto", help="auto (default): an MLP 512-256 that stops early by the trusted rows; or "
+        "as for raydm value")  # fmt: skip
+    add("--predictor-args", type=_json_object, default={}, metavar="JSON", help="arguments of the predictor")
+    add("--metric", help="rmse (default), mae, rmspe, r2")
+    add("--fresh-restart", dest="shared_restart", action="store_false",
+        help="inner trainings start from weights of their own, not all from the same")  # fmt: skip
+    add("--test-repeats", type=int, default=5, metavar="S", help="trainings with and without mixing for the test error "
+        "(default 5)")  # fmt: skip
+
+    add = parser.add_argument_group("what may be mixed").add_argument
+    add("--data-options", default="1..16", metavar="K", help="numbers of nearest neighbours by features: 1..16 "
+        "(default), 10..270:10, 2^0..2^8, 1,2,4, none")  # fmt: skip
+    add("--label-options", default="1..16", metavar="K", help="the same by labels (default 1..16)")
+    add("--lam", type=_lam, default=0.5, metavar="L", help="lambda in [0, 1] (default 0.5); beta: Beta(alpha, alpha)")
+    add("--alpha", type=float, default=1.0, help="of --lam beta (default 1)")
+    add("--threshold", type=float, metavar="T", help="least h of a mixing that is done (default: chosen on the trusted "
+        "rows)")  # fmt: skip
+    add("--repeats", type=int, default=4, help="trainings of each candidate, where one is chosen (default 4)")
+
+    add = parser.add_argument_group("learning, by mixrl").add_argument
+    add("--steps", type=int, default=60, help="outer iterations (default 60)")
+    add("--outer-batch", type=int, metavar="B", help="examples drawn a step (default: all, at most 1000)")
+    add("--rollouts", type=int, default=16, metavar="R", help="inner trainings a step (default 16)")
+    add("--baseline", default="leave-one-out", help="leave-one-out (default), moving-average")
+    add("--reward-scale", type=_scale, default="std", metavar="C", help="a number > 0, or std (default)")
+    add("--learning-rate", type=float, default=0.001, help="of Adam on h_theta (default 0.001)")
+    add("--no-anneal", dest="anneal", action="store_false", help="keep it constant, instead of falling along a cosine")
+    add("--exploration", type=float, default=1e3, help="weight of the exploration penalty (default 1000)")
+    add("--mean-bounds", type=float, nargs=2, default=(0.1, 0.9), metavar=("LOW", "HIGH"),
+        help="the mean h of a batch that it lets pass (default 0.1 0.9)")  # fmt: skip
+    _place(parser)
+    parser.set_defaults(module="mix")
+
+
 def _place(parser: argparse.ArgumentParser) -> None:
     where = parser.add_argument_group("where rollouts run")
     place = where.add_mutually_exclusive_group()
@@ -208,8 +263,8 @@ def _neighbors(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("index").add_argument
     add("--index", default="auto", metavar="KIND", help="exact, ivf-flat, ivf-pq, hnsw; auto (default): exact where "
         "that takes seconds, else ivf-flat, else ivf-pq, as memory allows")  # fmt: skip
-    add("--recall", type=float, default=0.95, metavar="R", help="choose nprobe or efSearch for this recall, measured on "
-        "a sample (default 0.95)")  # fmt: skip
+    add("--recall", type=float, default=0.95, metavar="R", help="choose nprobe or efSearch for this recall, as "
+        "measured on a sample (default 0.95)")  # fmt: skip
     add("--nprobe", type=int, metavar="P", help="inverted lists that a query looks into (default: by --recall)")
     add("--nlist", type=int, metavar="L", help="inverted lists (default: 4 sqrt(rows))")
     add("--ef-search", type=int, metavar="E", help="candidates of an hnsw search (default: by --recall)")
@@ -234,7 +289,7 @@ def _neighbors(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(module="neighbors")
 
 
-def _columns(parser: argparse.ArgumentParser) -> None:
+def _columns(parser: argparse.ArgumentParser, *, task: bool = True) -> None:
     add = parser.add_argument
     add("--label", action="append", metavar="COLUMN",
         help="the label column (default: label, y or target, if there is one); repeatable for several targets, in "
@@ -243,7 +298,8 @@ def _columns(parser: argparse.ArgumentParser) -> None:
     add("--features", nargs="+", metavar="COLUMN", help="the feature columns (default: all others)")
     add("--kind", action="append", default=[], type=_kind, metavar="COLUMN=KIND",
         help="overrides what a column's type says: numeric, categorical, vector, text (repeatable)")  # fmt: skip
-    add("--task", choices=("classification", "regression"), help="(default: told by the labels)")
+    if task:
+        add("--task", choices=("classification", "regression"), help="(default: told by the labels)")
 
 
 def _kind(text: str) -> tuple[str, str]:
@@ -260,6 +316,13 @@ def _bytes(text: str) -> int:
         return int(float(number) * 1024 ** powers[unit])
     except (KeyError, ValueError, OverflowError) as error:
         raise argparse.ArgumentTypeError(f"expected bytes, such as 500MiB or 8GiB, got {text!r}") from error
+
+
+def _lam(text: str) -> float | str:
+    try:
+        return text if text == "beta" else float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"expected a number in [0, 1] or beta, got {text!r}") from error
 
 
 def _scale(text: str) -> float | str:

@@ -61,7 +61,7 @@ def nearest(
         ParameterError: k out of range, shapes that do not fit, values that are not finite, or an unknown engine.
     """
     _check(queries, points, k, exclude_self, engine)
-    ours, theirs = torch.from_numpy(np.asarray(queries)).double(), torch.from_numpy(np.asarray(points)).double()
+    ours, theirs = _tensor(queries).double(), _tensor(points).double()
     count = min(k + exclude_self + _SPARE, len(points))
     search, rows, unit = candidate_search(points, count, engine=engine)
     reach = distances(ours, theirs.mean(dim=0, keepdim=True))[:, 0].numpy()
@@ -118,6 +118,11 @@ def ranking(of: Tensor) -> Tensor:
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # sorting releases the interpreter's lock
         list(pool.map(rank, range(len(values))))
     return torch.from_numpy(order)
+
+
+def _tensor(array: Array) -> Tensor:
+    array = np.asarray(array)
+    return torch.from_numpy(array if array.flags.writeable else array.copy())  # torch has no read-only tensors
 
 
 def _check(queries: Array, points: Array, k: int, exclude_self: bool, engine: str) -> None:
@@ -215,10 +220,10 @@ def faiss_threads(faiss: Any, threads: int | None = None) -> Iterator[None]:
 def _torch_search(points: Array) -> Search:
     """Every distance in float64, on the GPU where there is one."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    theirs = torch.from_numpy(np.asarray(points)).to(device, torch.float64)
+    theirs = _tensor(points).to(device, torch.float64)
 
     def search(queries: Array, count: int) -> tuple[Indices, Array]:
-        found = distances(torch.from_numpy(np.asarray(queries)).to(theirs), theirs).topk(count, largest=False)
+        found = distances(_tensor(queries).to(theirs), theirs).topk(count, largest=False)
         return found.indices.cpu().numpy(), found.values.square().cpu().numpy()
 
     return search

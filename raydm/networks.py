@@ -76,7 +76,8 @@ class MixingEstimator(nn.Module):
         self, n_features: int, n_outputs: int, n_options: int, *, hidden: Sequence[int] = (256, 256, 100, 64)
     ) -> None:
         super().__init__()
-        self.n_options = n_options
+        self.n_features, self.n_outputs, self.n_options = n_features, n_outputs, n_options
+        self.hidden = tuple(hidden)
         widths = [n_features + n_outputs + n_options, *hidden]
         self.layers = nn.Sequential(*_relu_layers(widths), _zero(nn.Linear(widths[-1], 1)))
 
@@ -85,6 +86,56 @@ class MixingEstimator(nn.Module):
         one_hot = nn.functional.one_hot(option, self.n_options).to(x)
         logits: Tensor = self.layers(torch.cat([x, y, one_hot], dim=-1)).squeeze(-1)
         return logits
+
+
+class PolicyRegion(nn.Module):
+    """The policy region generator of AdaMixUp (Guo, Mao, Zhang 2019): where the lambda of a pair may lie.
+
+    concat(x, x') -> FC -> ... -> FC 3 -> softmax, ReLU between. Difference from the paper, whose generator is a copy of
+    its image classifier, and from the released code, which shows it one sum of x and x' with random weights: here it
+    sees both, so that a pair has one region, also after learning.
+
+    Args:
+        n_features: D.
+        hidden: widths of the layers.
+    """
+
+    def __init__(self, n_features: int, *, hidden: Sequence[int] = (128, 128)) -> None:
+        super().__init__()
+        self.n_features, self.hidden = n_features, tuple(hidden)
+        widths = [2 * n_features, *hidden]
+        self.layers = nn.Sequential(*_relu_layers(widths), _zero(nn.Linear(widths[-1], 3)))
+
+    def forward(self, x: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+        """alpha and Delta (P,) of pairs x (P, D) and x' (P, D): lambda is in [alpha, alpha + Delta].
+
+        Both are >= 0, and their sum is at most 1. Untrained, each is 1/3.
+        """
+        shares = self.layers(torch.cat([x, other], dim=-1)).softmax(-1)
+        return shares[..., 0], shares[..., 1]
+
+
+class IntrusionNetwork(nn.Module):
+    """f and the intrusion discriminator phi of AdaMixUp (Guo, Mao, Zhang 2019), one body with two readouts.
+
+    As in the released code phi shares all layers of f but the last.
+
+    Args:
+        n_features: D.
+        n_outputs: C.
+        hidden: widths of the body's layers.
+    """
+
+    def __init__(self, n_features: int, n_outputs: int, *, hidden: Sequence[int] = (128, 128)) -> None:
+        super().__init__()
+        widths = [n_features, *hidden]
+        self.body = nn.Sequential(*_relu_layers(widths))
+        self.readout, self.discriminator = nn.Linear(widths[-1], n_outputs), nn.Linear(widths[-1], 1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Of rows x (B, D): the predicted targets (B, C), and the log-odds (B,) that a row is a real example."""
+        h = self.body(x)
+        return self.readout(h), self.discriminator(h).squeeze(-1)
 
 
 def _relu_layers(widths: Sequence[int]) -> list[nn.Module]:
@@ -106,7 +157,7 @@ def linear(n_features: int, n_outputs: int) -> nn.Module:
 
 
 def mlp(n_features: int, n_outputs: int, hidden: Sequence[int] = (100, 100), *, layer_norm: bool = False) -> nn.Module:
-    """Fully connected ReLU layers of the widths ``hidden``, each normalised before its ReLU or not; then the readout."""
+    """Fully connected ReLU layers of the widths ``hidden``, normalised before the ReLU or not; then the readout."""
     layers: list[nn.Module] = []
     for into, out in pairwise([n_features, *hidden]):
         layers += [nn.Linear(into, out), *([nn.LayerNorm(out)] if layer_norm else []), nn.ReLU()]

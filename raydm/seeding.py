@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,34 @@ def stream(seed: int, *path: int | str) -> np.random.Generator:
     """
     # numpy pads entropy with zeros: without the length, ("a",) and ("a", 0) would be one stream
     return np.random.default_rng([seed, len(path), *map(_entropy, path)])
+
+
+def hashed(seed: int, *path: int | str, counters: Sequence[npt.NDArray[np.int64]]) -> npt.NDArray[np.float64]:
+    """Numbers in (0, 1), uniform and independent, of the stream at ``path``; each by its own counters alone: (P,).
+
+    So whoever asks for the number of some counters gets the same one, in any order and beside any others. SplitMix64
+    (Steele, Lea, Flood 2014): the numbers of one array of counters 0, 1, ... are those of that generator.
+
+    Args:
+        seed: the run's seed, >= 0.
+        path: what the stream is for.
+        counters: arrays (P,) of integers >= 0, such as rows i and j.
+    """
+    state = np.full(len(counters[0]), stream(seed, *path).integers(2**64, dtype=np.uint64))
+    for counter in counters:
+        state = _scrambled(state + _GOLDEN * (counter.astype(np.uint64) + np.uint64(1)))
+    # 52 bits: the half, which keeps 0 and 1 out, is then not rounded
+    return ((state >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
+
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+def _scrambled(z: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """SplitMix64's finaliser; products are modulo 2^64."""
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
 
 
 def rollout_seeds(seed: int, step: int, rollouts: int, *, shared: bool) -> npt.NDArray[np.int64]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
@@ -48,6 +48,11 @@ class Problem:
     seed: int
     shared_restart: bool = True
     shard: int = 16
+
+    def watched(self) -> Problem:
+        """The same, where a predictor that stops early does so by its loss on D^v."""
+        watching = getattr(self.predictor, "watching", None)
+        return self if watching is None else replace(self, predictor=watching(self.valid))
 
     def seeds(self, step: int, rollouts: int) -> Seeds:
         """One seed per rollout: (R,)."""

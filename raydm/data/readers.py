@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from raydm.data.files import read_table
+from raydm.data.thin_film import thin_film
 from raydm.data.vectors import vector_column
 from raydm.errors import MissingPackageError
 
@@ -124,6 +125,12 @@ def adult(find: Find) -> Pools:
     """UCI Adult: spaces stripped, '?' missing, labels '<=50K' and '>50K'; the test file's first line is a comment."""
     train, test = (_adult(find(f"adult/adult.{part}"), skip) for part, skip in (("data", 0), ("test", 1)))
     return Pools(train, test=test)
+
+
+def thin_films(find: Find) -> Pools:
+    """Spectra and thicknesses, see `raydm.data.thin_film`."""
+    table = thin_film(find)
+    return Pools(Pool(table.num_rows, table.take))
 
 
 def no2(find: Find) -> Pools:

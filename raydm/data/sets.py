@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from raydm.data import readers
+from raydm.data import readers, thin_film
 from raydm.data.downloads import find_file, locate
 from raydm.data.labels import TaskKind
+from raydm.data.roles import Label
 from raydm.errors import ParameterError, one_of
 
 
@@ -32,6 +33,7 @@ class NamedSet:
         read: the reader, from a finder of files to pools of rows.
         files: the keys of its files in ``FILES``; none for sets that scikit-learn brings along.
         most_test: the most rows of the test set, drawn by the seed; None for all.
+        labels: the label columns, where they are several.
     """
 
     description: str
@@ -43,6 +45,7 @@ class NamedSet:
     read: Callable[[readers.Find], readers.Pools]
     files: tuple[str, ...] = ()
     most_test: int | None = None
+    labels: tuple[str, ...] = ()
 
     @property
     def task(self) -> TaskKind:
@@ -50,8 +53,10 @@ class NamedSet:
         return "regression" if self.classes is None else "classification"
 
     @property
-    def label(self) -> str:
-        """The label column: ``target`` for regression, else ``label``."""
+    def label(self) -> Label:
+        """The label column: ``target`` for regression, else ``label``; a tuple of several."""
+        if self.labels:
+            return self.labels
         return "target" if self.classes is None else "label"
 
 
@@ -64,7 +69,7 @@ class LoadedSet:
         train: the training set.
         valid: the validation set.
         test: the test set; the official one where there is one.
-        label: the label column.
+        label: the label column, or a tuple of several.
         task: what is predicted.
         description: what the rows are.
         licence: the data's licence as generally known.
@@ -74,7 +79,7 @@ class LoadedSet:
     train: pa.Table
     valid: pa.Table
     test: pa.Table
-    label: str
+    label: Label
     task: TaskKind
     description: str
     licence: str
@@ -149,6 +154,12 @@ SETS: dict[str, NamedSet] = {
     "synthetic": NamedSet(
         "two overlapping Gaussian clusters, made on the spot; every label is right", "none needed (made by raydm)",
         5000, "20 numbers", 2, (1000, 100), readers.synthetic, most_test=2000,
+    ),
+    "thin_film": NamedSet(
+        "simulated reflectance of four thin films on silicon: their thicknesses in nm",
+        "none needed (made by raydm, of optical constants under CC0 1.0)", thin_film.ROWS,
+        "spectrum of 226 wavelengths", None, (500, 300), readers.thin_films, tuple(thin_film.FILES.values()), 300,
+        thin_film.LABELS,
     ),
     "trec": NamedSet(
         "questions by what they ask for", "for research (Li, Roth 2002)", 5952, "text", 6, (1000, 200),

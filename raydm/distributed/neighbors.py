@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -23,19 +23,20 @@ from raydm.neighborhood.shard import Recipe, Shard
 
 _RESTARTS = 10  # an actor that dies more often than this is ill, not unlucky
 _LARGE = 2**16  # bytes of an argument that is put once for all actors
+_DEALT = 16  # blocks that are dealt out together: a shard reads them at once
 _READ_HERE = 2**29  # bytes of all rows, uncompressed, that are sampled sooner than actors have started
 
 
 class ShardActor:
     """A `Shard` that is made again, from the files, wherever the actor is started again."""
 
-    def __init__(self, recipe: Recipe, spans: Sequence[Span], threads: int) -> None:
+    def __init__(self, recipe: list[Any], spans: Sequence[Span], threads: int) -> None:
         torch.set_num_threads(threads)
         if not ray.get_runtime_context().get_accelerator_ids().get("GPU"):
             os.environ["CUDA_VISIBLE_DEVICES"] = ""  # Ray hides no GPU from an actor that asked for none
         self._error: RaydmError | None = None
         try:
-            self._shard = Shard(recipe, spans)
+            self._shard = Shard(ray.get(recipe[0]), spans)  # in a list, Ray hands the reference on as it is
         except RaydmError as error:  # raised from here, Ray would tell it as an actor that died
             self._error = error
 
@@ -142,7 +143,7 @@ class RayShards:
             num_cpus=self.cpus, num_gpus=self.gpus, max_restarts=_RESTARTS, max_task_retries=_RESTARTS
         )
         threads = max(1, int(self.cpus))
-        self.workers = [make.remote(placed, spans, threads) for spans in shares(recipe, self.actors)]
+        self.workers = [make.remote([placed], spans, threads) for spans in shares(recipe, self.actors)]
         parts = RayParts(self.workers)
         parts.ask("ready", ())
         return parts
@@ -156,7 +157,7 @@ class RayShards:
                 `raydm.distributed.streaming.stream`.
         """
         yield from stream(
-            recipe.rows,
+            cast(ParquetRows, recipe.rows),
             make,
             columns=recipe.encoder.columns,
             block=recipe.block,
@@ -178,7 +179,8 @@ def shares(recipe: Recipe, parts: int) -> list[list[Span]]:
         size = GRAPH_POINTS // recipe.block * recipe.block
         every = [(a, min(a + size, len(recipe.rows))) for a in range(0, len(recipe.rows), size)]
     else:
-        every = read_spans(recipe.rows, recipe.block, parts)
+        blocks = -(-len(recipe.rows) // recipe.block)
+        every = read_spans(cast(ParquetRows, recipe.rows), recipe.block, min(_DEALT, blocks // parts))
     parts = min(parts, len(every))
     return [every[part::parts] for part in range(parts)]
 

@@ -8,6 +8,7 @@ of the object store allows, and the driver holds a few results at a time.
 from __future__ import annotations
 
 import logging
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -35,7 +36,7 @@ LIGHT = 0.25  # CPUs that Ray reserves for a read, and for a worker that mostly 
 READS = 2
 _WINDOW = 2  # blocks that each works on at once
 _SPAN_BYTES = 2**25  # of a read
-_SPAN_BLOCKS = 16
+_SPAN_BLOCKS = 4  # of a read at most: results come, and progress is told, by spans
 _STORE_BYTES = 2**31  # of the object store, for blocks that are read and not yet worked on
 
 
@@ -85,11 +86,10 @@ def stream(
             yield from made.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1)
 
 
-def read_spans(rows: ParquetRows, block: int, parts: int = 1) -> list[Span]:
-    """The rows in spans of whole blocks: what is read at once, or held by one of so many parts."""
-    blocks = -(-len(rows) // block)
+def read_spans(rows: ParquetRows, block: int, most: int = _SPAN_BLOCKS) -> list[Span]:
+    """The rows in spans of whole blocks, some MiB and at most so many blocks each."""
     fit = int(_SPAN_BYTES / max(rows.row_bytes * block, 1))
-    return spans(len(rows), block * max(1, min(fit, _SPAN_BLOCKS, blocks // parts)))
+    return spans(len(rows), block * max(1, min(fit, most)))
 
 
 class _RowSource(Datasource):
@@ -146,7 +146,9 @@ class _Worker:
 @contextmanager
 def _context() -> Iterator[ray.data.DataContext]:
     """Ray Data's settings for our streams alone; it is quiet."""
-    context = deepcopy(ray.data.DataContext.get_current())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of Ray's own old settings, which a copy sets again
+        context = deepcopy(ray.data.DataContext.get_current())
     context.target_max_block_size = None  # a read's table stays whole, and so blocks begin where they should
     context.enable_progress_bars = False
     context.execution_options.preserve_order = True

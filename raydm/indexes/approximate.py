@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import tempfile
+import threading
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -23,6 +24,8 @@ from raydm.indexes.part import NOBODY, Candidates, Distances, Floats, Ids, Probe
 from raydm.indexes.spec import GRAPH_POINTS, IndexSpec, file_bytes
 from raydm.neighbors import faiss_threads, import_faiss
 
+_MAKING = threading.Lock()  # of two indexes that threads make at once, one would go while it is searched
+_LARGEST_SQUARE = 2.0**124  # of a point's norm: a distance has up to four times that, and float32 ends at 2^128
 _NOTHING = np.empty(0, np.int64)
 
 
@@ -61,17 +64,34 @@ class Trained:
         """A new FAISS index without points; there is none for exact."""
         return faiss_module().deserialize_index(self.state)
 
+    def checked(self, queries: Floats) -> Floats:
+        """Queries as they are searched; raises ParameterError where their squares overflow float32, unless exact."""
+        return np.ascontiguousarray(queries, np.float32) if self.spec.kind == "exact" else _checked(queries)
+
     def probes(self, queries: Floats, nprobe: int | None = None) -> Probes | None:
         """The lists that queries (Q, D) look into; None where there are no lists."""
         if self.spec.nlist is None:
             return None
-        if self._index is None:
-            self._index = self.index()
+        with _MAKING:
+            if self._index is None:
+                self._index = self.index()
         nprobe = min(nprobe or self.spec.nprobe or 1, self.spec.nlist)
         faiss = faiss_module()
         with faiss_threads(faiss):
             squares, lists = self._index.quantizer.search(np.ascontiguousarray(queries), nprobe)
         return lists, squares
+
+
+def _checked(x: Floats) -> Floats:
+    """The points, contiguous; FAISS ends the process where their squares overflow."""
+    x = np.ascontiguousarray(x, dtype=np.float32)
+    most = math.sqrt(_LARGEST_SQUARE / x.shape[1])
+    if len(x) and (largest := max(float(x.max()), -float(x.min()))) > most:
+        raise ParameterError(
+            f"Values up to {largest:.3g} are too large for an approximate index, whose squared distances overflow "
+            f"float32 beyond {most:.3g}. Rescale the features, or use the index 'exact'."
+        )
+    return x
 
 
 def train(spec: IndexSpec, sample: Floats, *, seed: int = 0) -> Trained:
@@ -88,7 +108,7 @@ def train(spec: IndexSpec, sample: Floats, *, seed: int = 0) -> Trained:
     d = sample.shape[1]
     if spec.kind == "exact":
         return Trained(spec, d, None)
-    faiss = faiss_module()
+    faiss, sample = faiss_module(), _checked(sample)
     least = max(spec.nlist or 1, 2**spec.bits if spec.bits else 1)
     if len(sample) < least:
         raise ParameterError.of("sample", "train", f"at least {least} points for {spec}", len(sample))
@@ -108,7 +128,7 @@ def train(spec: IndexSpec, sample: Floats, *, seed: int = 0) -> Trained:
     if faiss.get_num_gpus() > 0:
         index.clustering_index = faiss.index_cpu_to_all_gpus(faiss.IndexFlatL2(d))
     with faiss_threads(faiss):
-        index.train(np.ascontiguousarray(sample, dtype=np.float32))
+        index.train(sample)
     return Trained(spec, d, faiss.serialize_index(index))
 
 
@@ -128,8 +148,9 @@ class _Filled:
 
     def add(self, x: Floats, ids: Ids) -> None:
         """Adds points (B, D) under ids (B,)."""
+        x = _checked(x)
         with faiss_threads(self.faiss):
-            self.index.add(np.ascontiguousarray(x))
+            self.index.add(x)
         self._ids.append(ids)
         self._is_cloned = False
 
@@ -239,6 +260,7 @@ class Graphs(_Filled):
 
     def add(self, x: Floats, ids: Ids) -> None:
         """Adds points (B, D) under ids (B,), which fill up one graph after another."""
+        x = _checked(x)
         self._ids.append(ids)
         done = 0
         while done < len(x):
@@ -246,7 +268,7 @@ class Graphs(_Filled):
                 self._graphs.append(self.trained.index())
             more = min(len(x) - done, self.points - int(self._graphs[-1].ntotal))
             with faiss_threads(self.faiss, 1):
-                self._graphs[-1].add(np.ascontiguousarray(x[done : done + more]))
+                self._graphs[-1].add(x[done : done + more])
             done += more
 
     def candidates(self, queries: Floats, count: int, effort: int | None, probes: Probes | None) -> Candidates:

@@ -21,7 +21,7 @@ from raydm.neighbors import distances
 _BYTES = 2**27  # of the candidates' vectors, of as many queries as are searched at once
 _MORE = 16  # times the candidates, where the first did not prove the answer
 _WIDER = 4  # times the lists, where those that were looked into hold too few points
-_ROWS = 1024  # queries at a time whose distances are computed in float64
+_ROWS = 256  # queries at a time whose distances are computed in float64
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Searcher:
         return joined([self._some(queries[b], k, count, effort, m) for b, m in zip(blocks, mine, strict=True)])
 
     def _some(self, queries: Floats, k: int, count: int, effort: int | None, exclude: Ids | None) -> Found:
-        queries = np.ascontiguousarray(queries, dtype=np.float32)
+        queries = self.trained.checked(queries)
         effort = self.trained.spec.effort if effort is None else effort
         probes = self.trained.probes(queries, effort)
         found, proven = self._ranked(queries, k, count, effort, probes, exclude)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from raydm.data.source import Batch
 from raydm.data.task import Task
+from raydm.errors import ParameterError
 from raydm.networks import MixingEstimator
 from raydm.policies import Bernoulli, Policy
 from raydm.predictors import TrainingSets
@@ -52,9 +53,9 @@ class Mix:
 
     def policy(self, batch: Batch) -> Bernoulli:
         """s_i ~ Bernoulli(h_theta(x_i, y_i, k_i)) for the batch's N examples and the options that they are given."""
-        assert batch.options is not None
-        start = None if self.start is None else self.start[batch.rows, batch.options]
-        return Bernoulli(self.logits(batch.x, batch.y, torch.from_numpy(batch.options), start))
+        options = given_options(batch)
+        start = None if self.start is None else self.start[batch.rows, options]
+        return Bernoulli(self.logits(batch.x, batch.y, torch.from_numpy(options), start))
 
     def apply(self, actions: Tensor, batch: Batch) -> TrainingSets:
         """The batch's examples, and beside them what those mix that are chosen; actions are (R, N)."""
@@ -75,3 +76,14 @@ class Mix:
         targets = (y.reshape(len(y), -1) - location) / scale
         logits: Tensor = self.estimator(x, targets, options)
         return logits if start is None else start + logits
+
+
+def given_options(batch: Batch) -> npt.NDArray[np.int64]:
+    """The option that each example of the batch is given: (B,).
+
+    Raises:
+        ParameterError: the batch has none.
+    """
+    if batch.options is None:
+        raise ParameterError("Mix learns about options, and the batch has none: use UniformBatches(..., options=O).")
+    return batch.options

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +15,13 @@ from raydm.data.source import Batch, UniformBatches
 from raydm.gradients import ScoreFunction
 from raydm.learner import Step, learn
 from raydm.manipulations import Mix
-from raydm.mixing.pairs import Neighborhood, Pairs, neighborhood, together
+from raydm.manipulations.mix import given_options
+from raydm.mixing.learned_neighbors import LearnedNeighbors
+from raydm.mixing.mixer import Mixer
+from raydm.mixing.pairs import Pairs, neighborhood, together
 from raydm.mixing.scores import mixed_sets, utilities
 from raydm.mixing.settings import MixSettings
+from raydm.mixing.shares import Shares
 from raydm.networks import MixingEstimator
 from raydm.seeding import stream
 from raydm.utility import InProcess, Problem, Utility, aligned, one_thread
@@ -38,18 +41,26 @@ class MixRL:
         problem: predictor, validation set, metric and seed.
         settings: how it learns.
         make_utility: maps the problem to its utility: in this process, or on a cluster.
+        shares: gives lambda; None: as the settings have it.
 
     Attributes:
         estimator: h_theta.
         options: those of the settings that N allows.
         threshold: T; None before it was chosen.
-        candidates: after `choose`: T, mixed rows and mean utility of each.
+        candidates: once T was chosen among some: T, mixed rows and mean utility of each.
     """
 
     def __init__(
-        self, train: Examples, problem: Problem, settings: MixSettings, make_utility: MakeUtility = InProcess
+        self,
+        train: Examples,
+        problem: Problem,
+        settings: MixSettings,
+        make_utility: MakeUtility = InProcess,
+        shares: Shares | None = None,
     ) -> None:
+        settings.check()
         self.train, self.problem, self.settings, self.make_utility = train, problem, settings, make_utility
+        self.shares = settings.shares if shares is None else shares
         self.options = settings.options.at_most(len(train) - 1)
         self.neighbors = neighborhood(train, self.options)
         y = torch.from_numpy(train.y).reshape(len(train), -1)
@@ -78,7 +89,7 @@ class MixRL:
             learning = learn(
                 source, self.mix, gradient, utility, optimizer, rollouts=chosen.rollouts, seed=self.problem.seed
             )
-            for step in learning:
+            while step := _next(learning):
                 if chosen.anneal:
                     schedule.step()
                 yield step
@@ -87,51 +98,40 @@ class MixRL:
         finally:
             utility.close()
 
-    @torch.no_grad()
+    @property
+    def mixer(self) -> Mixer:
+        """What mixes examples: h_theta as learned so far, above T; all best options, where T was not chosen yet."""
+        return Mixer(self._learned(self.threshold), self.shares)
+
     def h(self, examples: Examples) -> Array:
         """h_theta of every option for any N examples: (N, O)."""
-        with one_thread():
-            x, y = aligned(examples.x), aligned(examples.y)
-            n = len(examples)
-            each = [self.mix.logits(x, y, torch.full((n,), o)) for o in range(len(self.options))]
-            return torch.stack(each, 1).sigmoid().double().numpy()
+        return self._learned(None).h(examples)
 
-    def best(self, h: Array) -> list[tuple[npt.NDArray[np.int64], Array]]:
-        """For each distance that has options, the best of them for each example, and its h: (N,) and (N,)."""
-        found = []
-        for distance in ("data", "label"):
-            own = self.options.of(distance)
-            if own.stop > own.start:
-                option = own.start + h[:, own].argmax(1)
-                found.append((option, h[np.arange(len(h)), option]))
-        return found
-
-    def pairs(self, threshold: float | None = None) -> Pairs:
+    def pairs(self) -> Pairs:
         """What the training examples are mixed with: by each distance the best option, where its h is above T."""
-        pairs, h = self._ranked()
-        least = self.threshold if threshold is None else threshold
-        return pairs.take(h > (0.0 if least is None else least))
+        return self.mixer.pairs(self.train, self.problem.seed)
 
-    def _ranked(self) -> tuple[Pairs, Array]:
-        """The pairs at T = 0, distinct; with the highest h that made each."""
+    def _learned(self, threshold: float | None) -> LearnedNeighbors:
+        return LearnedNeighbors(self.estimator, self.mix.y_scale, self.options, threshold or 0.0)
+
+    def _ranked(self) -> tuple[Pairs, Array, Array]:
+        """The pairs at T = 0, distinct; the highest h that made each; and every h that is the best of its distance."""
         parts, values = [], []
-        for option, h in self.best(self.h(self.train)):
+        best = self._learned(None).best(self.h(self.train))
+        for option, h in best.values():
             owner, partner, kind = self.neighbors.at(np.arange(len(h)), option, self.options)
-            parts.append(Pairs(owner, partner, np.full(len(owner), 0.5), kind))
+            parts.append(Pairs(owner, partner, self._shares(owner, partner), kind))
             values.append(h[owner])
         value = np.concatenate(values)
         order = np.argsort(-value, kind="stable")
         pairs = together(parts).take(order)
-        lam = self._shares(pairs.i, pairs.j)
-        pairs = replace(pairs, lam=lam)
         first = pairs.distinct()
-        return pairs.take(first), value[order][first]
+        return pairs.take(first), value[order][first], np.concatenate([h for _, h in best.values()])
 
     def _choose(self, utility: Utility) -> float:
-        """The threshold whose mixed rows do best on the validation set, among those that mix a share of the examples."""
-        pairs, h = self._ranked()
-        levels = np.unique(np.concatenate([b for _, b in self.best(self.h(self.train))]))
-        grid = np.unique(np.quantile(levels, 1 - _SHARES, method="lower"))
+        """The threshold whose mixed rows do best on the validation set; each tried one mixes a share of the rows."""
+        pairs, h, best = self._ranked()
+        grid = np.unique(np.quantile(np.unique(best), 1 - _SHARES, method="lower"))
         grid = np.concatenate([[0.0], grid])  # above none, and above the highest: no mixing
         sets = mixed_sets(self.train, pairs.rows(self.train), h > grid[:, None], self.problem)
         u = utilities(sets, self.problem, utility, self.settings.repeats)
@@ -142,17 +142,19 @@ class MixRL:
         return float(grid[int(u.argmax())])
 
     def _mixed_rows(self, batch: Batch) -> tuple[npt.NDArray[np.int64], Tensor, Tensor]:
-        assert batch.options is not None
-        owner, partner, kind = self.neighbors.at(batch.rows, batch.options, self.options)
+        owner, partner, kind = self.neighbors.at(batch.rows, given_options(batch), self.options)
         i = batch.rows[owner]
         rows = Pairs(i, partner, self._shares(i, partner), kind).rows(self.train)
         return owner, aligned(rows.x), aligned(rows.y)
 
     def _shares(self, i: npt.NDArray[np.int64], j: npt.NDArray[np.int64]) -> Array:
         """Lambda of each pair: (P,); that of a pair is drawn once, so that a step's rows are those of the end."""
-        if self.settings.lam is not None:
-            return np.full(len(i), self.settings.lam)
-        raise NotImplementedError
+        return self.shares.of(self.train, i, j, self.problem.seed)
 
     def _baseline(self) -> Baseline:
         return MovingAverage() if self.settings.baseline == "moving-average" else LeaveOneOut()
+
+
+def _next(steps: Iterator[Step]) -> Step | None:
+    with one_thread():  # not around the yield: between steps the threads are the consumer's
+        return next(steps, None)

@@ -26,7 +26,7 @@ def counts(text: str | int | Sequence[int]) -> tuple[int, ...]:
     Raises:
         ParameterError: it is none of these.
     """
-    if isinstance(text, int) and not isinstance(text, bool):
+    if isinstance(text, int):
         text = [text]
     if not isinstance(text, str):
         found = list(text)
@@ -81,6 +81,11 @@ class Options:
     def each(self) -> list[tuple[str, int]]:
         """(distance, k) of every option."""
         return [("data", k) for k in self.data] + [("label", k) for k in self.label]
+
+    @property
+    def by_distance(self) -> dict[str, tuple[int, ...]]:
+        """The numbers of neighbours, rising, of each distance; none where it is not used."""
+        return {"data": self.data, "label": self.label}
 
     def of(self, distance: str) -> slice:
         """Which options are of a distance."""

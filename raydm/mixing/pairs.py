@@ -52,11 +52,39 @@ class Pairs:
 
         Those are pairs of the same two examples at the same shares, whichever of the two is called i.
         """
-        swap = self.i > self.j
-        low, high = np.where(swap, self.j, self.i), np.where(swap, self.i, self.j)
-        share = np.where(swap, 1 - self.lam, self.lam)
-        _, first = np.unique(np.stack([low, high, share]), axis=1, return_index=True)
-        return np.sort(first)
+        return np.sort(self._rows()[0])
+
+    def merged(self, of: Indices, count: int) -> tuple[Pairs, npt.NDArray[np.bool_]]:
+        """Each row once, where several sets of pairs share some.
+
+        Args:
+            of: (P,) which of R sets each pair belongs to.
+            count: R.
+
+        Returns:
+            The distinct pairs, U of them, in order; and which of them each set holds: (R, U).
+        """
+        first, which = self._rows()
+        order = np.argsort(first)
+        holds = np.zeros((count, len(first)), dtype=np.bool_)
+        holds[of, np.argsort(order)[which]] = True
+        return self.take(first[order]), holds
+
+    def _rows(self) -> tuple[Indices, Indices]:
+        """The first pair that makes each distinct row (U,), and which of these rows each pair makes (P,)."""
+        low, high, swapped = ordered(self.i, self.j)
+        share = np.where(swapped, 1 - self.lam, self.lam)
+        order = np.lexsort((share, high, low))  # stable; several times faster than np.unique of columns
+        new = np.ones(len(order), dtype=np.bool_)
+        new[1:] = np.any([np.diff(side[order]) != 0 for side in (low, high, share)], axis=0)
+        which = np.empty(len(order), np.int64)
+        which[order] = np.cumsum(new) - 1
+        return order[new], which
+
+
+def ordered(i: Indices, j: Indices) -> tuple[Indices, Indices, npt.NDArray[np.bool_]]:
+    """The lower and the higher of each two rows, and whether i is the higher one: each (P,)."""
+    return np.minimum(i, j), np.maximum(i, j), i > j
 
 
 def together(parts: list[Pairs]) -> Pairs:
@@ -86,15 +114,36 @@ class Neighborhood:
             (P,) which of the B a pair belongs to; (P,) the partner's row; (P,) the distance.
         """
         each = choice.each
-        k = np.array([each[o][1] for o in options], np.int64)
-        owner = np.repeat(np.arange(len(rows)), k)
-        rank = np.arange(len(owner)) - np.repeat(np.cumsum(k) - k, k)
+        owner, rank = _ranks(np.array([each[o][1] for o in options], np.int64))
         kind = np.array([each[o][0] for o in options])[owner] if len(rows) else np.empty(0, "U5")
         partner = np.empty(len(owner), np.int64)
         for distance, table in self.of.items():
             mine = kind == distance
             partner[mine] = table[rows[owner[mine]], rank[mine]]
         return owner, partner, kind
+
+    def first(self, counts: Mapping[str, Indices]) -> tuple[Indices, Indices, npt.NDArray[np.str_]]:
+        """Every pair of each example with its first so many neighbours, distance by distance.
+
+        Args:
+            counts: by distance: (N,) how many; no more than are known.
+
+        Returns:
+            (P,) examples; (P,) their partners; (P,) the distances.
+        """
+        parts = [(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, "U5"))]
+        for distance, k in counts.items():
+            owner, rank = _ranks(k)
+            if len(owner):
+                parts.append((owner, self.of[distance][owner, rank], np.full(len(owner), distance)))
+        i, j, kind = (np.concatenate(column) for column in zip(*parts, strict=True))
+        return i, j, kind
+
+
+def _ranks(k: Indices) -> tuple[Indices, Indices]:
+    """Of k (B,) neighbours each: which of the B each pair belongs to, and its rank from 0: (P,) and (P,)."""
+    owner = np.repeat(np.arange(len(k)), k)
+    return owner, np.arange(len(owner)) - np.repeat(np.cumsum(k) - k, k)
 
 
 def neighborhood(examples: Examples, choice: Options, engine: str = "auto") -> Neighborhood:

@@ -7,11 +7,15 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from raydm.data.examples import Examples
-from raydm.predictors import TrainingSets
+from raydm.errors import DataError
+from raydm.metrics import METRICS
+from raydm.mixing.pairs import Pairs
+from raydm.predictors import Fitted, TrainingSets
 from raydm.seeding import stream
-from raydm.utility import Problem, Utility, aligned
+from raydm.utility import Problem, Utility, aligned, one_thread
 
 Array = npt.NDArray[np.float64]
 
@@ -36,8 +40,44 @@ def utilities(sets: TrainingSets, problem: Problem, utility: Utility, repeats: i
     total = np.zeros(sets.rollouts)
     try:
         for n in range(repeats):
-            utility.turn_to(replace(problem, seed=int(stream(problem.seed, "scores", n).integers(2**31))))
+            seed = int(stream(problem.seed, "scores", n).integers(2**31))
+            utility.turn_to(replace(problem, seed=seed, shared_restart=True))
             total += utility(sets, step=0).double().numpy()
     finally:
         utility.turn_to(problem)
     return total / repeats
+
+
+def mixed_predictor(problem: Problem, train: Examples, pairs: Pairs) -> Fitted:
+    """A predictor (R = 1) of the training examples and the mixed ones, from the run's initial weights."""
+    sets = mixed_sets(train, pairs.rows(train), np.ones((1, len(pairs)), np.bool_), problem)
+    with one_thread():
+        return problem.predictor.fit(sets, seed=problem.seeds(0, 1))
+
+
+def gains(problem: Problem, train: Examples, pairs: Pairs, test: Examples, repeats: int) -> dict[str, float]:
+    """Test scores with the mixed rows and without, each the mean of as many trainings from the same seeds.
+
+    Returns:
+        rmse, r2 (NaN where it is not defined), rmse_none, r2_none; and ratio, rmse over rmse_none.
+    """
+    sets = mixed_sets(train, pairs.rows(train), np.repeat([[True], [False]], len(pairs), axis=1), problem)
+    found: dict[str, list[Array]] = {"rmse": [], "r2": []}
+    x, y = aligned(test.x), torch.from_numpy(test.y)
+    for n in range(repeats):
+        seed = np.full(2, stream(problem.seed, "test", n).integers(2**63), np.int64)
+        with one_thread():
+            predictions = problem.predictor.fit_predict(sets, x, seed=seed).detach().cpu()
+        for name, values in found.items():
+            values.append(_score(name, predictions, y))
+    means = {name: np.mean(values, axis=0).tolist() for name, values in found.items()}
+    (rmse, rmse_none), (r2, r2_none) = means["rmse"], means["r2"]
+    ratio = rmse / rmse_none if rmse_none > 0 else float("nan")
+    return {"rmse": rmse, "r2": r2, "rmse_none": rmse_none, "r2_none": r2_none, "ratio": ratio}
+
+
+def _score(name: str, predictions: Tensor, y: Tensor) -> Array:
+    try:
+        return METRICS[name](predictions, y).double().numpy()
+    except DataError:  # R2 of a single row, or of targets that are all alike
+        return np.full(len(predictions), np.nan)

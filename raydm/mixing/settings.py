@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from raydm.checks import are_bounds, check_choice, check_integer, check_positive, is_number
+from raydm.errors import ParameterError
 from raydm.mixing.options import Options
+from raydm.mixing.shares import BetaShares, FixedShares, Shares
+
+BASELINES = ("leave-one-out", "moving-average")
+
+_OWNER = "MixRL"
 
 
 @dataclass(frozen=True)
@@ -42,3 +49,36 @@ class MixSettings:
     mean_bounds: tuple[float, float] = (0.1, 0.9)
     threshold: float | None = None
     repeats: int = 4
+
+    @property
+    def shares(self) -> Shares:
+        """What gives lambda."""
+        return BetaShares(self.alpha) if self.lam is None else FixedShares(self.lam)
+
+    def check(self) -> None:
+        """Raises ParameterError where a setting is out of its range."""
+        if not isinstance(self.options, Options):
+            raise ParameterError.of("options", _OWNER, "neighbour options, raydm.mixing.options.Options", self.options)
+        for name, least in (("steps", 0), ("rollouts", 1), ("repeats", 1)):
+            check_integer(_OWNER, name, getattr(self, name), least)
+        if self.outer_batch is not None:
+            check_integer(_OWNER, "outer_batch", self.outer_batch, 1)
+        for name in ("lam", "threshold"):
+            value = getattr(self, name)
+            if value is not None and not (is_number(value) and 0 <= value <= 1):
+                raise ParameterError.of(name, _OWNER, "None or a number in [0, 1]", value)
+        for name in ("alpha", "learning_rate"):
+            check_positive(_OWNER, name, getattr(self, name))
+        check_choice(_OWNER, "baseline", self.baseline, BASELINES)
+        if self.reward_scale != "std" and not (is_number(self.reward_scale) and float(self.reward_scale) > 0):
+            raise ParameterError.of("reward_scale", _OWNER, "a number > 0 or 'std'", self.reward_scale)
+        if not (is_number(self.exploration) and self.exploration >= 0):
+            raise ParameterError.of("exploration", _OWNER, "a number >= 0", self.exploration)
+        if not are_bounds(self.mean_bounds):
+            raise ParameterError.of("mean_bounds", _OWNER, "(low, high) with 0 <= low <= high <= 1", self.mean_bounds)
+        if self.rollouts < 2 and (self.baseline == "leave-one-out" or self.reward_scale == "std"):
+            raise ParameterError(
+                f"baseline={self.baseline!r} with reward_scale={self.reward_scale!r} compares the rollouts of a step, "
+                "so the 'rollouts' parameter must be >= 2. Got 1. Use more, or baseline='moving-average' with a "
+                "reward_scale of 1."
+            )

@@ -1,19 +1,19 @@
 """Neighbours of the rows of large tables: shards that are built from the files, and streams of rows that ask them.
 
 A `Recipe` says how rows are encoded and what index they are in; a `Shard` holds some of them; a `NeighborTable` makes
-the neighbours of a block of rows, and `Joined` joins the block with its neighbours' rows. Shards live in this process
-(`HereShards`) or in actors (`raydm.distributed.neighbors.RayShards`), with the same results.
+the neighbours of a block of rows, and `NeighborJoin` joins the block with its neighbours' rows. Shards live in this
+process (`HereShards`) or in actors (`raydm.distributed.neighbors.RayShards`), with the same results.
 """
 
 from raydm.neighborhood.here import HereShards, machine_memory, stream_here
 from raydm.neighborhood.ids import check_ids, marks_of, repeated
 from raydm.neighborhood.plan import Wanted, make_recipe, taken, taker
-from raydm.neighborhood.rows import BY, USUAL_LABELS, By, Encoded, Plain, RowEncoder, Table, fit_rows
+from raydm.neighborhood.rows import BY, USUAL_LABELS, By, Encoded, Plain, RowEncoder, Table, fit_rows, rows_of
 from raydm.neighborhood.shard import Questions, Recipe, Shard, peak_bytes
 from raydm.neighborhood.table import (
     NOTE,
-    Joined,
-    Neighborhood,
+    JoinedRows,
+    NeighborJoin,
     NeighborTable,
     neighbor_schema,
     notes_of,
@@ -29,9 +29,9 @@ __all__ = [
     "By",
     "Encoded",
     "HereShards",
-    "Joined",
+    "JoinedRows",
+    "NeighborJoin",
     "NeighborTable",
-    "Neighborhood",
     "Plain",
     "Questions",
     "Recipe",
@@ -50,6 +50,7 @@ __all__ = [
     "peak_bytes",
     "recall",
     "repeated",
+    "rows_of",
     "searcher_of",
     "stream_here",
     "taken",

@@ -94,10 +94,16 @@ def make_recipe(
     wanted.check(len(rows))
     positions = drawn(rows, wanted)
     table = take(positions)
+    called = name if len(positions) == len(rows) else f"{name}, a sample of {len(positions)} of its rows"
     encoder = encoder or fit_rows(
-        table, by=wanted.by, id=wanted.id, features=wanted.features, label=wanted.label, kinds=wanted.kinds, name=name
+        table, by=wanted.by, id=wanted.id, features=wanted.features, label=wanted.label, kinds=wanted.kinds, name=called
     )
-    sample = encoder.encode(0, table, f"{name}, a sample of {len(positions)} rows")
+    try:
+        sample = encoder.encode(0, table, called)
+    except DataError:
+        for first, block in rows.blocks(columns=encoder.columns, rows=wanted.block):  # which file and row is it?
+            encoder.encode(first, block, rows.where(first, block.num_rows))
+        raise
     ids = positions if encoder.id is None or encoder.has_names else sample.ids
     indexes: dict[By, Trained | None] = {}
     questions: dict[By, Questions] = {}
@@ -108,7 +114,8 @@ def make_recipe(
         if distance == "label" and x.shape[1] == 1:
             indexes[distance] = None
             continue
-        trained = indexes[distance] = _trained(x.astype(np.float32, copy=False), len(rows), wanted)
+        x = x.astype(np.float32, copy=False)
+        trained = indexes[distance] = _trained(x, len(rows), wanted)
         if trained.spec.kind != "exact":
             some = stream(wanted.seed, "recall").choice(len(x), min(_QUESTIONS, len(x)), replace=False)
             questions[distance] = Questions(x[some], ids[some], wanted.k)

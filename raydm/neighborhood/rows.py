@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast, get_args
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from raydm.data import Kind, LabelEncoder, Roles, TableEncoder, to_matrix
+from raydm.data.prepare import Fitted
 from raydm.data.roles import check_column, infer_kinds, is_numeric_type, is_text_type
 from raydm.errors import DataError, ParameterError
 
@@ -53,8 +54,8 @@ class Plain:
         if wrong.any():
             row = int(wrong.any(1).argmax())
             raise DataError(
-                f"{where}, column {self.column!r}, row {row + 1} of these: {x[row][wrong[row]][0]} where a finite number "
-                "was expected. Mend or drop the row."
+                f"{where}, column {self.column!r}, row {row + 1} of these: {x[row][wrong[row]][0]} where a finite "
+                "number was expected. Mend or drop the row."
             )
         return x, []
 
@@ -96,8 +97,9 @@ class Encoded:
         ids: (B,) int64: the ids where they are integers, else the rows' numbers.
         names: the ids where they are not integers, as strings; else None.
         x: (B, D) float32; None where nobody asked for features.
-        y: (B,) or (B, C); None where nobody asked for labels.
+        y: (B,) or (B, C), as the label encoder gives them; None where nobody asked for labels.
         events: what to warn of.
+        label_scale: what labels are divided by before distances are taken: a number, or one of each column.
     """
 
     ids: npt.NDArray[np.int64]
@@ -105,16 +107,19 @@ class Encoded:
     x: npt.NDArray[np.float32] | None
     y: npt.NDArray[Any] | None
     events: list[str]
+    label_scale: float | tuple[float, ...] = 1.0
 
     def __getitem__(self, rows: slice) -> Encoded:
         x, y = (None if a is None else a[rows] for a in (self.x, self.y))
         names = None if self.names is None else self.names[rows]
-        return Encoded(self.ids[rows], names, x, y, self.events)
+        return replace(self, ids=self.ids[rows], names=names, x=x, y=y)
 
-    def points(self, by: By) -> npt.NDArray[np.float32]:
-        """(B, D) or (B, C): what distances are taken of."""
-        points = cast(npt.NDArray[np.float32], self.x if by == "data" else self.y)
-        return points if points.ndim == 2 else points[:, None]
+    def points(self, by: By) -> npt.NDArray[Any]:
+        """What distances are taken of: features (B, D) float32, or labels (B, C) float64."""
+        if by == "data":
+            return cast(npt.NDArray[np.float32], self.x)
+        y = np.asarray(self.y, np.float64)
+        return np.asarray(y.reshape(len(y), -1) / np.asarray(self.label_scale))
 
 
 @dataclass(frozen=True)
@@ -126,7 +131,7 @@ class RowEncoder:
         id_type: of the ids in results: that of the column where it holds integers, else string.
         features: how features are encoded; None: they are not read.
         label_columns: read as labels; empty: none.
-        labels: their encoder.
+        labels: their encoder. Distances of labels are in units of its standard deviation.
     """
 
     id: str | None
@@ -160,7 +165,8 @@ class RowEncoder:
         y = None
         if self.labels is not None:
             y = self.labels.transform_columns(table, self.label_columns, name=where)
-        return Encoded(*self._ids(first, table, where), x, y, events)
+        scale = 1.0 if self.labels is None else self.labels.std
+        return Encoded(*self._ids(first, table, where), x, y, events, scale)
 
     def _ids(self, first: int, table: pa.Table, where: str) -> tuple[npt.NDArray[np.int64], pa.Array | None]:
         numbers = np.arange(first, first + table.num_rows)
@@ -184,6 +190,23 @@ class RowEncoder:
     def id_column(self, ids: npt.NDArray[np.int64]) -> pa.Array:
         """Integer ids in the type of the id column."""
         return pa.array(ids).cast(self.id_type)
+
+
+def id_type_of(schema: pa.Schema, id: str | None) -> pa.DataType:
+    """The type of ids in results: that of the id column where it holds integers, else string; int64 of row numbers."""
+    kind = schema.field(id).type if id else pa.int64()
+    return kind if pa.types.is_integer(kind) else pa.string()
+
+
+def rows_of(fitted: Fitted, schema: pa.Schema) -> RowEncoder:
+    """How rows are encoded by what a training set taught, such as a run: features and labels.
+
+    Args:
+        fitted: with its ``encoder``, ``labels`` and ``roles``.
+        schema: of the rows; the id column may be absent.
+    """
+    id = fitted.roles.id if fitted.roles.id in schema.names else None
+    return RowEncoder(id, id_type_of(schema, id), Table(fitted.encoder), fitted.roles.labels, fitted.labels)
 
 
 def _text(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -229,8 +252,7 @@ def fit_rows(
         id = next((c for c in sample.column_names if c.lower() == "id" and c not in taken), None)
     if len({*label}) < len(label) or id in label:
         raise ParameterError.of("label", "fit_rows", "different columns, the id not among them", list(label))
-    id_type = sample.schema.field(id).type if id else pa.int64()
-    id_type = id_type if pa.types.is_integer(id_type) else pa.string()
+    id_type = id_type_of(sample.schema, id)
     if by == "label":
         if not label:
             raise ParameterError("by='label' needs the label columns: name them with --label.")

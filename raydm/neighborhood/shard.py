@@ -75,30 +75,33 @@ class Shard:
         self._parts: dict[By, Any] = {
             by: make_part(trained, gpu=recipe.gpu) for by, trained in recipe.indexes.items() if trained is not None
         }
-        ids, names, labels = [], [], []
+        ids, names, labels, numbers = [], [], [], []
+        has_line = None in recipe.indexes.values()
         self._truth = {by: _nothing(len(asked.ids), asked.k) for by, asked in recipe.questions.items()}
         for span in spans:
             for first, table in recipe.rows.blocks(span, columns=recipe.encoder.columns, rows=recipe.block):
                 rows = recipe.encoder.encode(first, table, recipe.rows.where(first, table.num_rows))
                 for by, part in self._parts.items():
-                    part.add(rows.points(by), rows.ids)
+                    part.add(rows.points(by).astype(np.float32, copy=False), rows.ids)
                 self._answer(rows)
                 ids.append(rows.ids)
                 if rows.names is not None:
                     names.append(rows.names)
                 if rows.y is not None:
                     labels.append(rows.y)
+                if has_line:
+                    numbers.append(rows.points("label")[:, 0])
         self.ids = np.concatenate(ids)
         self._names = pa.chunked_array(names).combine_chunks() if names else None
         self._y = np.concatenate(labels) if labels else None
         for by, trained in recipe.indexes.items():
             if trained is None:
-                self._parts[by] = Line(np.asarray(self._y, np.float64), self.ids)
+                self._parts[by] = Line(np.concatenate(numbers), self.ids)
 
     def _answer(self, rows: Encoded) -> None:
         """Takes what is near the questions among these rows."""
         for by, asked in self.recipe.questions.items():
-            x = rows.points(by)
+            x = rows.points(by).astype(np.float32, copy=False)
             ds, places = nearest(asked.x, x, min(asked.k + 1, len(x)))
             ids = rows.ids[places]
             ds[ids == asked.ids[:, None]] = np.inf
@@ -144,7 +147,7 @@ class Shard:
 
     def names(self, places: Ids) -> pa.Array:
         """The ids (P,) of the rows at places (P,), where they are texts."""
-        return self._names.take(pa.array(places))
+        return cast(pa.Array, self._names).take(pa.array(places))
 
     def integers(self, places: Ids) -> Ids:
         """The ids (P,) of the rows at places (P,), where they are integers."""

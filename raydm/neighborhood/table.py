@@ -62,7 +62,7 @@ class NeighborTable:
 
 
 @dataclass(frozen=True)
-class Neighborhood:
+class JoinedRows:
     """B rows, each with its K neighbours, nearest first, ties by id.
 
     Attributes:
@@ -84,10 +84,10 @@ class Neighborhood:
     y: npt.NDArray[Any] | None
 
 
-Make = Callable[[dict[By, Neighborhood]], pa.Table]
+Make = Callable[[dict[By, JoinedRows]], pa.Table]
 
 
-class Joined:
+class NeighborJoin:
     """Joins the rows of a block with their neighbours' rows, and makes something of each piece.
 
     The shards hold the neighbours' features and labels; only a block's are ever held here, a piece of it at a time.
@@ -127,12 +127,12 @@ class Joined:
         ]
         return with_note(pa.concat_tables(made), rows.events)
 
-    def _join(self, first: int, table: pa.Table, rows: Encoded, found: Found, piece: slice) -> Neighborhood:
+    def _join(self, first: int, table: pa.Table, rows: Encoded, found: Found, piece: slice) -> JoinedRows:
         mine, near = rows[piece], found[piece]
         x = self._held.vectors(near.owners, near.places)
         y = None if rows.y is None else labels_of(self.parts, near)
         part = table.slice(piece.start, len(mine.ids))
-        return Neighborhood(first + piece.start, part, mine, near.distances, near.ids, x, y)
+        return JoinedRows(first + piece.start, part, mine, near.distances, near.ids, x, y)
 
 
 def encoded(recipe: Recipe, first: int, table: pa.Table) -> Encoded:

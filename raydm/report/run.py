@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -96,8 +96,8 @@ def write_run(
         "labels": labels.to_dict(),
         "packages": versions(),
     }
-    _dump(folder / "config.json", {**state, **config})
-    _dump(folder / "evidence.json", evidence)
+    dump(folder / "config.json", {**state, **config})
+    dump(folder / "evidence.json", evidence)
     (folder / "metrics.jsonl").write_text("".join(json.dumps(finite(line), allow_nan=False) + "\n" for line in history))
     pq.write_table(values, folder / "values.parquet")
     try:
@@ -113,7 +113,8 @@ def write_run(
     plot_removal(evidence["removal"], folder / "removal.png", title, evidence["removal"]["judge"])
 
 
-def _dump(file: Path, content: Mapping[str, Any]) -> None:
+def dump(file: Path, content: Mapping[str, Any]) -> None:
+    """Writes it as JSON."""
     file.write_text(json.dumps(finite(content), indent=2, allow_nan=False) + "\n")
 
 
@@ -155,8 +156,7 @@ class Run:
             RunError: the run's method values only the rows it was run on.
         """
         self.check_values()
-        assert self.value_function is not None
-        return self.value_function.values(examples)
+        return cast(ValueFunction, self.value_function).values(examples)
 
     def check_values(self) -> None:
         """Raises RunError where the run's method values only the rows it was run on."""
@@ -179,20 +179,37 @@ def load_run(folder: str | PathLike[str], *, predictor: Any = None) -> Run:
         MissingPackageError: its predictor's package is not installed.
     """
     folder = Path(folder)
-    try:
-        config = json.loads((folder / "config.json").read_text())
-    except FileNotFoundError as error:
-        raise RunError(f"{folder}: is not a run directory (it has no config.json). Name what --out named.") from error
-    except (OSError, ValueError) as error:
-        raise RunError(f"{folder / 'config.json'}: cannot be read ({error}). Run `raydm value` again.") from error
-    if not isinstance(config, dict) or config.get("format") != FORMAT:
-        raise RunError(f"{folder / 'config.json'}: is not of format {FORMAT}, which this raydm reads. Run it again.")
+    config = read_config(folder, "format", FORMAT, "raydm value")
     try:
         return _read(folder, config, predictor)
     except (RunError, MissingPackageError):
         raise
     except Exception as error:  # each library has its own words for a torn file
         raise RunError(f"{folder}: is torn or was changed ({error!r}). Run `raydm value` again.") from error
+
+
+def read_config(folder: Path, key: str, expected: int, verb: str) -> dict[str, Any]:
+    """The config.json of a run.
+
+    Args:
+        folder: the run directory.
+        key: where the config tells its format.
+        expected: the format that is read.
+        verb: what writes such runs, for messages.
+
+    Raises:
+        RunError: it is missing, torn, or of another format or verb.
+    """
+    file = folder / "config.json"
+    try:
+        config = json.loads(file.read_text())
+    except FileNotFoundError as error:
+        raise RunError(f"{folder}: is not a run directory (it has no config.json). Name what --out named.") from error
+    except (OSError, ValueError) as error:
+        raise RunError(f"{file}: cannot be read ({error}). Run `{verb}` again.") from error
+    if not isinstance(config, dict) or config.get(key) != expected:
+        raise RunError(f"{file}: is not of format {expected} of `{verb}`, which this raydm reads. Run it again.")
+    return config
 
 
 def _read(folder: Path, config: dict[str, Any], predictor: Any) -> Run:

@@ -15,6 +15,7 @@ from raydm.data.blocks import ROWS, ParquetRows
 from raydm.data.prepare import encode_with_events
 from raydm.neighborhood import marks_of, notes_of, repeated, with_note
 from raydm.neighborhood.ids import refuse
+from raydm.neighborhood.rows import id_type_of
 from raydm.report.run import Run
 from raydm.report.stream import write_tables
 
@@ -41,8 +42,7 @@ class Scorer:
         self.id = roles.id if roles.id in rows.schema.names else None
         named = [*roles.features, *roles.labels, *([self.id] if self.id else [])]
         self.columns = [name for name in dict.fromkeys(named) if name in rows.schema.names]
-        kind = rows.schema.field(self.id).type if self.id else pa.int64()
-        kind = kind if pa.types.is_integer(kind) else pa.string()
+        kind = id_type_of(rows.schema, self.id)
         self.schema = pa.schema([("id", kind), ("value", pa.float64()), ("selected", pa.bool_())])
 
     def __call__(self, first: int, table: pa.Table) -> pa.Table:
@@ -74,8 +74,8 @@ class Done:
 def write_values(file: Path, tables: Iterable[pa.Table], scorer: Scorer, said: list[str], *, quiet: bool) -> Done:
     """Writes id, value, rank (1 is the most valuable, ties in the order of the rows) and selected.
 
-    The values alone are held, 8 bytes a row and 24 while they are ranked; where there are more than 2^26 rows, ranks are
-    left out.
+    The values alone are held, 8 bytes a row and 24 while they are ranked; where there are more than 2^26 rows, ranks
+    are left out.
 
     Args:
         file: the place, such as `raydm.report.atomic.new_file` gives.

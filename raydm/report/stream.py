@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,9 +15,22 @@ from tqdm import tqdm
 GROUP = 2**16  # rows of a row group
 
 
+@dataclass(frozen=True)
+class Written:
+    """How it went.
+
+    Attributes:
+        seconds: from the first table that was asked for to the last that was written.
+        rows_per_second: in the steady state: since the first table came, without its rows; overall, if it was alone.
+    """
+
+    seconds: float
+    rows_per_second: float
+
+
 def write_tables(
     file: Path, tables: Iterable[pa.Table], schema: pa.Schema, *, total: int, desc: str, quiet: bool = False
-) -> float:
+) -> Written:
     """Writes the tables' rows in order, with a progress bar on stderr.
 
     Args:
@@ -26,9 +40,6 @@ def write_tables(
         total: rows that will come.
         desc: of the bar.
         quiet: no bar.
-
-    Returns:
-        Seconds from the first table that was asked for to the last that was written.
 
     Raises:
         OSError: it cannot be written.
@@ -40,7 +51,9 @@ def write_tables(
     bar = tqdm(total=total, desc=desc, unit="row", unit_scale=True, file=sys.stderr, disable=quiet)
     with bar, pq.ParquetWriter(file, schema, use_dictionary=texts or False) as writer:
         held: list[pa.Table] = []
+        came = None
         for table in tables:
+            came = came or (time.perf_counter(), table.num_rows)
             held.append(table)
             bar.update(table.num_rows)
             if sum(t.num_rows for t in held) >= GROUP:
@@ -48,7 +61,10 @@ def write_tables(
                 held = []
         if held:
             writer.write_table(pa.concat_tables(held), row_group_size=2 * GROUP)
-    return time.perf_counter() - started
+    ended = time.perf_counter()
+    if came is None or came[1] >= total:
+        came = started, 0
+    return Written(ended - started, (total - came[1]) / (ended - came[0]))
 
 
 def _holds_text(kind: pa.DataType) -> bool:

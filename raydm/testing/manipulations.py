@@ -29,9 +29,11 @@ class ManipulationContract(ABC):
 
     Attributes:
         tasks: those that it can be used for.
+        options: of how many options each example of a batch is given one; 0: none.
     """
 
     tasks: ClassVar[Sequence[Task]] = (Task("classification", 3), Task("regression", 1))
+    options: int = 0
 
     @abstractmethod
     def make(self, task: Task, examples: Examples) -> Manipulation:
@@ -102,6 +104,8 @@ class ManipulationContract(ABC):
     def _made(self, task: Task) -> tuple[Manipulation, Batch]:
         """One of yours over 40 examples, and a batch of 24 of them in random order."""
         x, y = problem(task, 40, 6)
-        rows = np.random.default_rng(3).permutation(40)[:24]
-        batch = Batch(rows, torch.from_numpy(x[rows]), torch.from_numpy(y[rows]))
+        rng = np.random.default_rng(3)
+        rows = rng.permutation(40)[:24]
+        given = rng.integers(self.options, size=24) if self.options else None
+        batch = Batch(rows, torch.from_numpy(x[rows]), torch.from_numpy(y[rows]), given)
         return self.make(task, Examples(x, y, np.arange(40))), batch

@@ -14,13 +14,13 @@ from torch import Tensor
 from torch.func import functional_call, grad, jvp, vjp, vmap
 from torch.nn import functional
 
+from raydm.checks import is_number
 from raydm.data.examples import Examples
 from raydm.errors import ParameterError, RaydmWarning, one_of
 from raydm.predictors import Stacked, TrainingSets
 from raydm.predictors.stacked import FittedStack
 from raydm.utility import one_thread
 from raydm.valuation.game import Estimate, Game
-from raydm.valuation.settings import is_number
 
 Product = Callable[[Tensor], Tensor]  # v (P,) -> H v (P,)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from raydm.checks import are_bounds, is_number
 from raydm.errors import ParameterError, one_of
 from raydm.valuation.evidence import SOURCES, check_sources
 
@@ -88,7 +89,7 @@ class Settings:
                 raise ParameterError.of(name, _OWNER, "a number > 0", value)
         if not (is_number(self.exploration) and self.exploration >= 0):
             raise ParameterError.of("exploration", _OWNER, "a number >= 0", self.exploration)
-        if not _are_bounds(self.mean_bounds):
+        if not are_bounds(self.mean_bounds):
             raise ParameterError.of("mean_bounds", _OWNER, "(low, high) with 0 <= low <= high <= 1", self.mean_bounds)
         if not (isinstance(self.judge, (int, np.integer)) and (self.judge == 0 or self.judge >= 2)):
             raise ParameterError.of("judge", _OWNER, "0 or an integer >= 2", self.judge)
@@ -112,14 +113,3 @@ class Settings:
 
     def _compares(self) -> bool:
         return self.baseline == "leave-one-out" or self.reward_scale == "std"
-
-
-def _are_bounds(value: object) -> bool:
-    if not (isinstance(value, Sequence) and len(value) == 2 and all(is_number(v) for v in value)):
-        return False
-    return bool(0 <= value[0] <= value[1] <= 1)
-
-
-def is_number(value: object) -> bool:
-    """Whether it is a finite real number."""
-    return isinstance(value, (int, float, np.integer, np.floating)) and bool(np.isfinite(value))

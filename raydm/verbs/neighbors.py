@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 import warnings
 from argparse import Namespace
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,6 +41,13 @@ _ACTORS = 2  # on a cluster, where nobody says how many
 
 def run(arguments: Namespace) -> None:
     """Runs the verb; prints one JSON line."""
+    with redirect_stdout(sys.stderr):  # where Ray tells of actors that died
+        line = _run(arguments)
+    print(json.dumps(finite(line), allow_nan=False))
+
+
+def _run(arguments: Namespace) -> dict[str, Any]:
+    """What the line says."""
     started = time.perf_counter()
     _check(arguments)
     out = arguments.out or Path("neighbors.parquet")
@@ -58,13 +67,13 @@ def run(arguments: Namespace) -> None:
         with new_file(out) as file:
             tables = notes_of(shards.stream(recipe, make), said)
             schema = neighbor_schema(recipe, wanted.k)
-            seconds = write_tables(file, tables, schema, total=len(rows), desc="neighbors", quiet=arguments.quiet)
+            written = write_tables(file, tables, schema, total=len(rows), desc="neighbors", quiet=arguments.quiet)
         held = list(parts.ask("peak_bytes", ()))
         settings = _settings(recipe, wanted, tuned)
     finally:
         shards.close()
     say_notes(said)
-    line = {
+    return {
         "out": str(out),
         "rows": len(rows),
         "k": wanted.k,
@@ -73,11 +82,10 @@ def run(arguments: Namespace) -> None:
         "shards": len(held),
         "recall": 1.0 if tuned.recall is None else round(tuned.recall, 4),
         "seconds": round(time.perf_counter() - started, 3),
-        "rows_per_second": round(len(rows) / seconds, 1),
+        "rows_per_second": round(written.rows_per_second, 1),
         "peak_memory": peak_bytes(),
         "peak_memory_shards": held if arguments.actors else [],
     }
-    print(json.dumps(finite(line), allow_nan=False))
 
 
 def say_notes(said: Sequence[str]) -> None:
@@ -173,11 +181,9 @@ def _tuned(parts: Any, recipe: Recipe, arguments: Namespace) -> Tuned:
     effort = arguments.nprobe or arguments.ef_search
     tuned = tune(searcher, recipe.questions.get(arguments.by), target=arguments.recall, effort=effort)
     if tuned.recall is not None and tuned.recall < arguments.recall:
-        remedy = (
-            "Leave --nprobe and --ef-search to --recall" if effort else "Allow the index more --memory, or use --refine"
-        )
+        remedy = "Leave --nprobe and --ef-search out" if effort else "Allow the index more --memory, or use --refine"
         warnings.warn(
-            f"Recall is {tuned.recall:.3f} on a sample, less than the {arguments.recall:g} that --recall asks for. {remedy}.",
+            f"Recall is {tuned.recall:.3f} on a sample, less than the {arguments.recall:g} of --recall. {remedy}.",
             RaydmWarning,
             stacklevel=2,
         )

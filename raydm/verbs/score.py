@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from argparse import Namespace
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -32,7 +34,8 @@ def run(arguments: Namespace) -> None:
     threshold = learned.threshold if arguments.threshold is None else arguments.threshold
     files: list[str] = arguments.data
     if arguments.stream or arguments.actors or _is_large(files):
-        values, selected, rows = _streamed(arguments, learned, threshold, out)
+        with redirect_stdout(sys.stderr):  # where Ray tells of actors that died
+            values, selected, rows = _streamed(arguments, learned, threshold, out)
     else:
         examples = encode(learned, read_table(files), files[0] if len(files) == 1 else f"{files[0]} and others")
         of_rows = learned.values(examples)

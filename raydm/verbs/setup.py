@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 
 from raydm.data import Prepared, flip_labels, prepare
+from raydm.data.labels import TaskKind
 from raydm.errors import DataError, ParameterError
 from raydm.estimators import DataValuator
 from raydm.metrics import Metric
@@ -31,7 +32,7 @@ def make_valuator(arguments: Namespace, method: str, params: dict[str, object]) 
         method=method,
         method_params=params,
         predictor_params=arguments.predictor_args,
-        utility=_utility(arguments),
+        utility=make_utility(arguments),
         random_state=arguments.seed,
     )
     valuator.check()
@@ -45,11 +46,17 @@ def check_flags(arguments: Namespace) -> None:
         raise ParameterError.of("noise", verb, "a number in [0, 1)", arguments.noise)
     if arguments.seed < 0:
         raise ParameterError.of("seed", verb, "an integer >= 0", arguments.seed)
+    check_place(arguments)
+
+
+def check_place(arguments: Namespace) -> None:
+    """Raises ParameterError where actors are described, but not asked for."""
     if arguments.actors is None and (arguments.address or arguments.gpus_per_actor or arguments.cpus_per_actor != 1):
         raise ParameterError("--address, --cpus-per-actor and --gpus-per-actor place Ray actors: add --actors N.")
 
 
-def _utility(arguments: Namespace) -> MakeUtility:
+def make_utility(arguments: Namespace) -> MakeUtility:
+    """Where rollouts run: here, or on Ray actors."""
     if arguments.actors is None:
         return InProcess
     from raydm.distributed import RayRollouts  # Ray takes a second to import; a local run does not need it
@@ -57,8 +64,8 @@ def _utility(arguments: Namespace) -> MakeUtility:
     return RayRollouts(arguments.actors, arguments.cpus_per_actor, arguments.gpus_per_actor, arguments.address)
 
 
-def prepared_of(arguments: Namespace, inputs: Inputs) -> Prepared:
-    """The tables, checked and encoded."""
+def prepared_of(arguments: Namespace, inputs: Inputs, *, task: TaskKind | None = None) -> Prepared:
+    """The tables, checked and encoded; the task where it is not to be told by the labels or a flag."""
     return prepare(
         inputs.train,
         inputs.valid,
@@ -67,7 +74,7 @@ def prepared_of(arguments: Namespace, inputs: Inputs) -> Prepared:
         id=arguments.id,
         features=arguments.features,
         kinds=dict(arguments.kind),
-        task=arguments.task,
+        task=task or arguments.task,
         names=inputs.names,
     )
 

@@ -45,6 +45,7 @@ SIZES = {
     "sst2": (1000, 200, 1821, None),
     "sst5": (1000, 200, 2210, None),
     "synthetic": (1000, 100, 2000, None),
+    "thin_film": (500, 300, 300, None),
     "trec": (1000, 200, 500, None),
     "usps": (1000, 400, 2000, (16, 16, 1)),
     "wine": (90, 30, 58, None),
@@ -65,8 +66,9 @@ def test_every_set_as_described(name):
     assert roles.id == "id"
     encoder = TableEncoder.fit(loaded.train, roles)
     assert encoder.image_shape == shape
-    labels = pc.count_distinct(loaded.train[loaded.label]).as_py()
-    assert labels == SETS[name].classes if loaded.task == "classification" else labels > 50
+    for column in roles.labels:
+        labels = pc.count_distinct(loaded.train[column]).as_py()
+        assert labels == SETS[name].classes if loaded.task == "classification" else labels > 50
 
 
 def test_splits_follow_the_seed():

@@ -1,4 +1,4 @@
-"""The Python surface, in scikit-learn's manner: `fit` checks the arguments, what is learned ends in _."""
+"""`DataValuator`: the verb `value` in Python."""
 
 from __future__ import annotations
 
@@ -6,26 +6,21 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
-from os import PathLike
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
-import pyarrow as pa
 import torch
-from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
-from raydm.data import Examples, Prepared, as_table, encode, named_labels, prepare, with_labels
+from raydm.data import Examples, Prepared, encode
 from raydm.data.labels import TaskKind
-from raydm.data.roles import Label, check_column
 from raydm.data.task import Task
-from raydm.errors import DataError, ParameterError, RaydmWarning
+from raydm.errors import ParameterError, RaydmWarning
+from raydm.estimators.labelled import Labelled
 from raydm.learner import Step
 from raydm.metrics import metric_for
 from raydm.predictors import Predictor, TablePredictor, make_predictor
-from raydm.predictors.tabular import feature_table
 from raydm.seeding import stream
 from raydm.utility import InProcess, Problem
 from raydm.valuation import MakeUtility, Settings, ValueFunction, is_number
@@ -34,10 +29,9 @@ from raydm.valuation.methods import SHARES, Learned, check_params, make_valuatio
 from raydm.valuation.training import fit, predict, takes_weights
 
 _LINEAR = {"logistic": "classification", "linear": "regression"}
-_NAMES = ("X", "X_valid", "X_test")
 
 
-class DataValuator(BaseEstimator):  # type: ignore[misc]
+class DataValuator(Labelled):
     """Learns a value for every training example against a small trusted validation set.
 
     Takes numpy arrays, pandas, polars and pyarrow tables, Hugging Face datasets, torch datasets and paths of Parquet,
@@ -172,17 +166,10 @@ class DataValuator(BaseEstimator):  # type: ignore[misc]
     ) -> Iterator[Step | Estimate]:
         """Like `fit`, but yields each step as it is done, for progress bars and early ends; exhaust it to be fitted."""
         self.check()
-        table, label = self._table(X, y, reset=True)
-        if X_valid is None and y_valid is not None:
-            raise ParameterError("y_valid was given without X_valid. Pass both, or neither.")
-        if X_valid is not None:
-            valid, _ = self._table(X_valid, y_valid, reset=False, label=named_labels(y, table))
-            yield from self.iterate(prepare(table, valid, None, label=label, task=self.task, names=_NAMES))
-            return
-        kept, held = self._hold_out(table, label)
-        prepared = prepare(table.take(kept), table.take(held), None, label=label, task=self.task, names=_NAMES)
+        table, prepared, kept = self._prepared(X, y, X_valid, y_valid, self.task)
         yield from self.iterate(prepared)
-        self._spread(kept, encode(prepared, table, name="X"))
+        if kept is not None:
+            self._spread(kept, encode(prepared, table, name="X"))
 
     def iterate(self, prepared: Prepared) -> Iterator[Step | Estimate]:
         """Learns from data that `raydm.data.prepare` checked and encoded; yields each step as it is done.
@@ -329,47 +316,6 @@ class DataValuator(BaseEstimator):  # type: ignore[misc]
             return self.values_
         return self.selected_.astype(np.float64)
 
-    def _table(self, X: Any, y: Any, *, reset: bool, label: Label | None = None) -> tuple[pa.Table, Label]:
-        """Features and labels as one table, and its label columns: `label`, or what y names or becomes."""
-        if isinstance(X, (str, PathLike)) or _is_table(X):
-            table = as_table(X)
-            validate_data(self, X, skip_check_array=True, reset=reset) if isinstance(X, pd.DataFrame) else None
-        else:
-            X = validate_data(self, X, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan")
-            table = feature_table(X)
-        label = label or named_labels(y, table)
-        if label is not None:
-            return table, label
-        if y is None:
-            raise ParameterError("DataValuator requires y to be passed, but the target y is None.")
-        return with_labels(table, y)
-
-    def _hold_out(self, table: pa.Table, label: Label) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Rows to train on and rows to validate on, drawn by the seed; rows whose label came before go first."""
-        columns = [label] if isinstance(label, str) else list(label)
-        for column in columns:
-            check_column(table, column, what="label", name="X")
-        labels = table.select(columns).to_pandas()
-        n = len(labels)
-        if n < 2:
-            raise DataError(f"X has n_samples = {n}; holding a validation set out needs 2. Pass X_valid and y_valid.")
-        order = stream(self.random_state, "hold out").permutation(n)
-        again = labels.iloc[order].duplicated().to_numpy()
-        held = np.sort(np.concatenate([order[again], order[~again]])[: max(1, round(self.validation_share * n))])
-        warnings.warn(
-            f"No trusted validation set was given: {len(held)} of the {n} training rows were held out as one, so "
-            "values are only as right as these rows' labels. Pass X_valid and y_valid.",
-            RaydmWarning,
-            stacklevel=3,
-        )
-        return np.setdiff1d(np.arange(n), held), held
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True  # missing values are imputed and told
-        tags.target_tags.required = True
-        return tags
-
 
 def _record(t: int, step: Step | Estimate, seconds: float) -> dict[str, float]:
     if isinstance(step, Estimate):
@@ -385,9 +331,3 @@ def _record(t: int, step: Step | Estimate, seconds: float) -> dict[str, float]:
         "mean_h": float(step.policy.mean.detach().mean()),
         "seconds": seconds,
     }
-
-
-def _is_table(X: Any) -> bool:
-    """Whether X names its own columns or rows (a data frame, an Arrow table, a dataset), unlike an array."""
-    torch_dataset = any(base.__module__.startswith("torch.utils.data") for base in type(X).__mro__)
-    return torch_dataset or hasattr(X, "columns") or hasattr(X, "column_names")

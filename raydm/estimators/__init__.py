@@ -1,0 +1,6 @@
+"""The Python surface, in scikit-learn's manner: `fit` checks the arguments, what is learned ends in _."""
+
+from raydm.estimators.mixer import DataMixer, MixedRegressor
+from raydm.estimators.valuator import DataValuator
+
+__all__ = ["DataMixer", "DataValuator", "MixedRegressor"]

@@ -1,0 +1,135 @@
+"""`raydm mix`: learns what to interpolate, writes the mixed rows and their worth; or applies what was learned."""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import Namespace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from tqdm import tqdm
+
+from raydm.data import Prepared, encode, fingerprint, read_table
+from raydm.errors import ParameterError
+from raydm.estimators import DataMixer
+from raydm.mixing.scores import gains
+from raydm.mixing.tables import check_mixable, mixed_table
+from raydm.report.atomic import check_free, new_file, new_folder
+from raydm.report.mix_run import load_mix_run, write_mix_run
+from raydm.report.mixing import mixing_evidence, plot_mixing
+from raydm.report.run import finite
+from raydm.verbs.inputs import Inputs, read_inputs
+from raydm.verbs.setup import check_place, make_utility, prepared_of
+
+_SAME = (
+    *("method", "predictor", "metric", "data_options", "label_options", "alpha", "steps", "outer_batch", "rollouts"),
+    *("baseline", "reward_scale", "learning_rate", "anneal", "exploration", "mean_bounds", "threshold", "repeats"),
+    *("shard", "shared_restart"),
+)
+_SHOWN = ("utility", "mean_h", "loss")  # of the history, beside the progress bar
+
+
+def run(arguments: Namespace) -> None:
+    """Runs the verb; prints one JSON line."""
+    if arguments.apply:
+        _apply(arguments)
+        return
+    check_place(arguments)
+    if arguments.seed < 0:
+        raise ParameterError.of("seed", "raydm mix", "an integer >= 0", arguments.seed)
+    mixer = DataMixer(
+        **{name: getattr(arguments, name) for name in _SAME},
+        lam=None if arguments.lam == "beta" else arguments.lam,
+        method_params=arguments.method_args,
+        predictor_params=arguments.predictor_args,
+        utility=make_utility(arguments),
+        random_state=arguments.seed,
+    )
+    mixer.check()
+    inputs = read_inputs(arguments)
+    out = arguments.out or Path("runs") / f"{inputs.name}-mix-{datetime.now().strftime('%Y%m%d-%H%M%S-%f')}"
+    check_free(out)
+    prepared = prepared_of(arguments, inputs, task="regression")
+    check_mixable(prepared.roles, inputs.train.column_names, inputs.names[0])
+    for note in prepared.encoder.notes:  # of its other notes prepare has warned
+        _say(note)
+    _learn(mixer, prepared, quiet=arguments.quiet)
+    judge, name = (prepared.test, "test") if prepared.test is not None else (prepared.valid, "validation")
+    figures = gains(mixer.problem_, prepared.train, mixer.pairs_, judge, arguments.test_repeats)
+    evidence = mixing_evidence(mixer.pairs_, len(prepared.train), mixer.candidates_, figures, name)
+    with new_folder(out) as folder:
+        write_mix_run(
+            folder,
+            config=_config(arguments, inputs, mixer),
+            mixed=mixer.mixed(inputs.train),
+            history=mixer.history_,
+            evidence=evidence,
+            mixer=mixer.mixer_,
+            task=mixer.problem_.task,
+            n_features=prepared.train.x.shape[1],
+            predictor=mixer.predictor_,
+            roles=prepared.roles,
+        )
+        plot_mixing(evidence, folder / "mixing.png", f"{inputs.name}: {arguments.method}")
+    if name == "validation":
+        _say("the figures are of the validation set, on which the settings were chosen: give --test for a fair judge")
+    _say(f"the run is in {out}")
+    line = {
+        "run": str(out),
+        "method": arguments.method,
+        "rows": len(prepared.train),
+        "mixed_rows": len(mixer.pairs_),
+        "seconds": round(mixer.seconds_, 3),
+        **figures,
+        "judge": name,
+        "chosen": mixer.chosen_,
+    }
+    print(json.dumps(finite(line), allow_nan=False))
+
+
+def _apply(arguments: Namespace) -> None:
+    """Mixes other rows by what a run learned: partners are looked for among these."""
+    out = arguments.out or Path("mixed.parquet")
+    check_free(out)
+    learned = load_mix_run(arguments.apply)
+    files: list[str] = arguments.train
+    table, name = read_table(files), files[0] if len(files) == 1 else f"{files[0]} and others"
+    check_mixable(learned.roles, table.column_names, name)
+    examples = encode(learned, table, name)
+    pairs = learned.mixer.pairs(examples, arguments.seed)
+    mixed = mixed_table(table, learned.roles, pairs, examples.ids)
+    with new_file(out) as file:
+        pq.write_table(mixed, file)
+    print(json.dumps({"out": str(out), "rows": len(examples), "mixed_rows": len(pairs)}))
+
+
+def _learn(mixer: DataMixer, prepared: Prepared, *, quiet: bool) -> None:
+    steps = mixer.iterate(prepared)
+    with tqdm(steps, desc=mixer.method, unit="step", file=sys.stderr, disable=quiet) as bar:
+        for _ in bar:
+            bar.total = mixer.mixing_.total
+            last = {k: v for k, v in mixer.history_[-1].items() if k in _SHOWN}
+            bar.set_postfix({k: f"{v:.4g}" for k, v in last.items()}, refresh=False)
+
+
+def _config(arguments: Namespace, inputs: Inputs, mixer: DataMixer) -> dict[str, Any]:
+    given = {k: v for k, v in vars(arguments).items() if k not in {"module", "out", "quiet", "kind", "apply"}}
+    tables = {"train": inputs.train, "valid": inputs.valid, "test": inputs.test}
+    return {
+        "method": arguments.method,
+        "arguments": given | {"kind": dict(arguments.kind)},
+        "predictor": mixer.problem_.predictor.config(),
+        "metric": mixer.problem_.metric.name,
+        "chosen": mixer.chosen_,
+        "fingerprints": {name: fingerprint(table) for name, table in tables.items() if table is not None},
+        "rows": {name: table.num_rows for name, table in tables.items() if table is not None},
+        "notes": mixer.prepared_.notes,
+        "seconds": mixer.seconds_,
+    }
+
+
+def _say(text: str) -> None:
+    print(f"raydm: {text}", file=sys.stderr)
