@@ -50,9 +50,11 @@ class Problem:
     shard: int = 16
 
     def watched(self) -> Problem:
-        """The same, where a predictor that stops early does so by its loss on D^v."""
+        """The same, where a predictor that stops early, and was given no rows to watch, does so by its loss on D^v."""
         watching = getattr(self.predictor, "watching", None)
-        return self if watching is None else replace(self, predictor=watching(self.valid))
+        if watching is None or self.predictor.watched is not None:  # type: ignore[attr-defined]
+            return self
+        return replace(self, predictor=watching(self.valid))
 
     def seeds(self, step: int, rollouts: int) -> Seeds:
         """One seed per rollout: (R,)."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -99,6 +99,10 @@ class ParquetRows:
             raise DataError(f"{listing(files)}: no rows, only the header. At least one row is needed.")
         schema = schemas[0] if len(files) == 1 else pa.unify_schemas(schemas, promote_options="permissive")
         return cls(tuple(files), tuple(starts), schema, size)
+
+    def absolute(self) -> ParquetRows:
+        """The same, for processes whose current folder is another."""
+        return replace(self, files=tuple(file.absolute() for file in self.files))
 
     def __len__(self) -> int:
         return self.starts[-1]

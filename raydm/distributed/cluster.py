@@ -52,7 +52,6 @@ def connect(address: str | None = None, *, num_cpus: int | None = None) -> Conne
         return Connection(owned=False, temp_dir=None)
     address = address or os.environ.get("RAY_ADDRESS") or "local"
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # Ray's C++ would else write hints on our stderr
     if address != "local":
         try:
             _knock(address)

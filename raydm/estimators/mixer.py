@@ -155,20 +155,11 @@ class DataMixer(Labelled):
             ParameterError: an argument out of its range, or classes as labels.
         """
         self.check()
-        task = Task(prepared.labels.task, prepared.labels.n_outputs)
-        if task.kind != "regression":
+        if prepared.labels.task != "regression":
             raise ParameterError(f"{type(self).__name__} mixes for regression, and the labels are classes.")
         check_mixable(prepared.roles, (), "X")
         self.prepared_ = prepared
-        self.problem_ = Problem(
-            self._predictor(),
-            prepared.valid,
-            task,
-            metric_for(self.metric, task.kind),
-            self.random_state,
-            shared_restart=self.shared_restart,
-            shard=self.shard,
-        ).watched()
+        self.problem_ = self._problem(prepared)
         started = time.perf_counter()
         self.history_: list[dict[str, float]] = []
         self.mixing_ = make_mixing(
@@ -232,6 +223,15 @@ class DataMixer(Labelled):
         more = ("anneal", "exploration", "mean_bounds", "threshold", "repeats")
         options = Options(counts(self.data_options), counts(self.label_options))
         return MixSettings(options=options, **{name: getattr(self, name) for name in (*names, *more)})
+
+    def _problem(self, prepared: Prepared) -> Problem:
+        """What rollouts share: predictors that stop early do so on the trusted rows."""
+        task = Task(prepared.labels.task, prepared.labels.n_outputs)
+        metric = metric_for(self.metric, task.kind)
+        return Problem(
+            self._predictor(), prepared.valid, task, metric, self.random_state,
+            shared_restart=self.shared_restart, shard=self.shard,
+        ).watched()  # fmt: skip
 
     def _predictor(self) -> Any:
         params = dict(self.predictor_params or {})

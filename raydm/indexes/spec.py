@@ -17,7 +17,9 @@ Kind = Literal["exact", "ivf-flat", "ivf-pq", "hnsw"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 TRAINING_POINTS = 50  # sampled points a list; FAISS warns below 39
-EXACT_WORK = 10**12  # N * N * D up to which every distance is computed: some 20 s on one core
+EXACT_WORK = 10**12  # multiplications up to which every distance is computed: some 20 s on one core
+_LEAST_WORK = 64  # of a pair: to choose the nearest costs as much as so many
+_FEW = 8, 256  # fewer features are compared without matrix products, which costs as much as so many
 GRAPH_POINTS = 2**18  # of one HNSW graph: fixed, so that graphs do not depend on how many machines hold them
 _BITS = 8
 _GROWTH = 1.5  # inverted lists grow by doubling, so half of the last doubling is unused on average
@@ -163,7 +165,7 @@ def memory_bytes(spec: IndexSpec, n: int, d: int, k: int) -> int:
 def choose(n: int, d: int, k: int, memory: int, *, refine: bool = False) -> IndexSpec:
     """The kind for a neighbour table of N points in D features: every point is asked once.
 
-    - exact, while N * N * D <= 10^12 (some 20 s on one core) and it fits into memory;
+    - exact, while N * N * max(D, 64) <= 10^12 (some 20 s on one core; 256 for D < 8) and it fits into memory;
     - else ivf-flat, where it fits. (Never hnsw: to build its graph costs about as much as to ask every point, which a
       table that asks once cannot win back. Name it, where one index is asked often.)
     - else ivf-pq with the most codes a point that fit, down to one for 8 features.
@@ -182,7 +184,8 @@ def choose(n: int, d: int, k: int, memory: int, *, refine: bool = False) -> Inde
         ParameterError: not even that fits.
     """
     exact, flat = IndexSpec("exact"), IndexSpec("ivf-flat").sized(n, d, k)
-    if n * n * d <= EXACT_WORK and memory_bytes(exact, n, d, k) <= memory:
+    work = _FEW[1] if d < _FEW[0] else max(d, _LEAST_WORK)
+    if n * n * work <= EXACT_WORK and memory_bytes(exact, n, d, k) <= memory:
         return exact
     if memory_bytes(flat, n, d, k) <= memory:
         return flat

@@ -96,7 +96,7 @@ def unmixed(setup: Setup) -> Mixing:
 def mixup(
     setup: Setup, *, alpha: float | None = None, alphas: Sequence[float] = (0.1, 0.2, 0.4, 1.0, 2.0), ratio: int = 4
 ) -> Mixing:
-    """Mixup (Zhang et al. 2018), equation 1: partners at random, lambda ~ Beta(alpha, alpha).
+    """Mixup (Zhang et al. 2018): partners at random, lambda ~ Beta(alpha, alpha).
 
     Difference: the paper mixes every batch anew, and trains on mixed rows alone. Here a fixed pool, `ratio` mixed
     rows of each example drawn once, stands beside the examples, so that any predictor can be trained on it.
@@ -146,8 +146,13 @@ def c_mixup(
     check_positive("c-mixup", "alpha", alpha)
     check_integer("c-mixup", "ratio", ratio, 1)
     check_integer("c-mixup", "memory", memory, 1)
-    unit = spread(setup.train.y)
-    return Chosen(setup, grid, lambda c: Mixer(KernelPartners(c["sigma"] * unit, ratio, memory), BetaShares(alpha)))
+    unit = spread(setup.train.y).tolist()
+
+    def mixer(candidate: Candidate) -> Mixer:
+        bandwidth = [candidate["sigma"] * of_target for of_target in unit]
+        return Mixer(KernelPartners(bandwidth, ratio, memory), BetaShares(alpha))
+
+    return Chosen(setup, grid, mixer)
 
 
 def _grid(owner: str, name: str, value: float | None, plural: str, values: Sequence[float]) -> list[Candidate]:

@@ -21,7 +21,7 @@ from raydm.utility import aligned, one_thread
 
 @dataclass(frozen=True)
 class LearnedNeighbors(NearestPartners):
-    """Each example takes the best option of each distance, where its h_theta is above T (Hwang, Whang 2021, section 4).
+    """Each example takes the best option of each distance, where its h_theta is above T (Hwang, Whang 2021).
 
     Attributes:
         estimator: h_theta.
@@ -30,6 +30,7 @@ class LearnedNeighbors(NearestPartners):
         threshold: T in [0, 1].
     """
 
+    name = "learned-neighbors"
     estimator: MixingEstimator
     y_scale: tuple[Tensor, Tensor]
     options: Options
@@ -74,7 +75,7 @@ class LearnedNeighbors(NearestPartners):
         """See `raydm.mixing.partners.Partners`."""
         h, options = self.estimator, {"data": list(self.options.data), "label": list(self.options.label)}
         shape = {"n_features": h.n_features, "n_outputs": h.n_outputs, "hidden": list(h.hidden)}
-        return {"name": "learned-neighbors", "options": options, "threshold": self.threshold} | shape
+        return {"name": self.name, "options": options, "threshold": self.threshold} | shape
 
     def tensors(self) -> dict[str, Tensor]:
         """The weights of h_theta, and the scale of the targets."""

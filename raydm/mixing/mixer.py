@@ -24,13 +24,9 @@ _FILE = "mixing.safetensors"
 Load = Callable[[Mapping[str, Any], Mapping[str, Tensor]], Any]
 
 PARTNERS: Mapping[str, Load] = {
-    "none": NoPartners.load,
-    "random": RandomPartners.load,
-    "kernel": KernelPartners.load,
-    "same-neighbors": SameNeighbors.load,
-    "learned-neighbors": LearnedNeighbors.load,
+    part.name: part.load for part in (NoPartners, RandomPartners, KernelPartners, SameNeighbors, LearnedNeighbors)
 }
-SHARES: Mapping[str, Load] = {"fixed": FixedShares.load, "beta": BetaShares.load, "region": RegionShares.load}
+SHARES: Mapping[str, Load] = {part.name: part.load for part in (FixedShares, BetaShares, RegionShares)}
 
 
 @dataclass(frozen=True)

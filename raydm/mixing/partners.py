@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ from torch import Tensor
 from raydm.data.examples import Examples
 from raydm.mixing.options import Options
 from raydm.mixing.pairs import Array, Indices, neighborhood
+from raydm.mixing.plain import Plain
 from raydm.seeding import stream
 
 
@@ -51,35 +52,25 @@ class Partners(Protocol):
 
 
 @dataclass(frozen=True)
-class NoPartners:
+class NoPartners(Plain):
     """Nobody is mixed."""
+
+    name = "none"
 
     def of(self, examples: Examples, seed: int) -> Couples:
         """See `Partners`."""
         return Couples(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, "U5"))
 
-    def state(self) -> dict[str, Any]:
-        """See `Partners`."""
-        return {"name": "none"}
-
-    def tensors(self) -> dict[str, Tensor]:
-        """None."""
-        return {}
-
-    @classmethod
-    def load(cls, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> NoPartners:
-        """What `state` wrote."""
-        return cls()
-
 
 @dataclass(frozen=True)
-class RandomPartners:
+class RandomPartners(Plain):
     """Each example is mixed `ratio` times with another one, any other alike (Zhang et al. 2018).
 
     Attributes:
         ratio: couples of each example, >= 1.
     """
 
+    name = "random"
     ratio: int
 
     def of(self, examples: Examples, seed: int) -> Couples:
@@ -91,23 +82,10 @@ class RandomPartners:
         j = (i + stream(seed, "partners").integers(1, n, size=len(i))) % n
         return Couples(i, j, np.full(len(i), "random"), np.arange(len(i)))
 
-    def state(self) -> dict[str, Any]:
-        """See `Partners`."""
-        return {"name": "random", "ratio": self.ratio}
-
-    def tensors(self) -> dict[str, Tensor]:
-        """None."""
-        return {}
-
-    @classmethod
-    def load(cls, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> RandomPartners:
-        """What `state` wrote."""
-        return cls(int(state["ratio"]))
-
 
 @dataclass(frozen=True)
-class KernelPartners:
-    """Partners of similar labels: C-Mixup (Yao et al. 2022), equation 6 and Algorithm 1.
+class KernelPartners(Plain):
+    """Partners of similar labels: C-Mixup (Yao et al. 2022), Algorithm 1.
 
     P(j | i) is proportional to exp(-d(i, j)^2 / 2), d the Euclidean distance of labels in units of the bandwidth. As in
     the released code i itself is among those it is drawn from. A row that is mixed with itself would repeat an example
@@ -119,7 +97,8 @@ class KernelPartners:
         memory: bytes that the probabilities of a block of examples may take; N^2 are computed, and never all held.
     """
 
-    bandwidth: Array
+    name = "kernel"
+    bandwidth: Sequence[float]
     ratio: int
     memory: int = 2**26
 
@@ -128,7 +107,7 @@ class KernelPartners:
         n = len(examples)
         if n < 2:
             return NoPartners().of(examples, seed)
-        place = examples.y.reshape(n, -1).astype(np.float64) / self.bandwidth
+        place = examples.y.reshape(n, -1).astype(np.float64) / np.asarray(self.bandwidth)
         drawn = stream(seed, "partners").random((n, self.ratio))
         j = np.empty((n, self.ratio), np.int64)
         rows = max(1, self.memory // (24 * n))  # squares, kernel and their sums
@@ -143,20 +122,6 @@ class KernelPartners:
         i, partner = np.repeat(np.arange(n), self.ratio), j.reshape(-1)
         others = i != partner
         return Couples(i[others], partner[others], np.full(int(others.sum()), "kernel"), np.flatnonzero(others))
-
-    def state(self) -> dict[str, Any]:
-        """See `Partners`."""
-        bandwidth = [float(b) for b in self.bandwidth]
-        return {"name": "kernel", "bandwidth": bandwidth, "ratio": self.ratio, "memory": self.memory}
-
-    def tensors(self) -> dict[str, Tensor]:
-        """None."""
-        return {}
-
-    @classmethod
-    def load(cls, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> KernelPartners:
-        """What `state` wrote."""
-        return cls(np.array(state["bandwidth"], np.float64), int(state["ratio"]), int(state["memory"]))
 
 
 class NearestPartners(ABC):
@@ -178,7 +143,7 @@ class NearestPartners(ABC):
 
 
 @dataclass(frozen=True)
-class SameNeighbors(NearestPartners):
+class SameNeighbors(Plain, NearestPartners):
     """Global kNN (Hwang, Whang 2021): one number of neighbours, by one distance, for all examples.
 
     Attributes:
@@ -186,25 +151,13 @@ class SameNeighbors(NearestPartners):
         k: >= 1.
     """
 
+    name = "same-neighbors"
     distance: str
     k: int
 
     def counts(self, examples: Examples) -> dict[str, Indices]:
         """See `NearestPartners`."""
         return {self.distance: np.full(len(examples), self.k)}
-
-    def state(self) -> dict[str, Any]:
-        """See `Partners`."""
-        return {"name": "same-neighbors", "distance": self.distance, "k": self.k}
-
-    def tensors(self) -> dict[str, Tensor]:
-        """None."""
-        return {}
-
-    @classmethod
-    def load(cls, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> SameNeighbors:
-        """What `state` wrote."""
-        return cls(str(state["distance"]), int(state["k"]))
 
 
 def spread(y: npt.NDArray[Any]) -> Array:

@@ -28,6 +28,7 @@ class RegionShares:
         network: gives the region.
     """
 
+    name = "region"
     network: PolicyRegion
 
     def of(self, examples: Examples, i: Indices, j: Indices, seed: int, draw: Indices | None = None) -> Array:
@@ -52,7 +53,7 @@ class RegionShares:
 
     def state(self) -> dict[str, Any]:
         """See `raydm.mixing.shares.Shares`."""
-        return {"name": "region", "n_features": self.network.n_features, "hidden": list(self.network.hidden)}
+        return {"name": self.name, "n_features": self.network.n_features, "hidden": list(self.network.hidden)}
 
     def tensors(self) -> dict[str, Tensor]:
         """The weights of the network."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from raydm.data.examples import Examples
 from raydm.mixing.pairs import Array, Indices, ordered
+from raydm.mixing.plain import Plain
 from raydm.seeding import hashed
 
 _GRAIN = 2.0**24
@@ -43,35 +43,23 @@ class Shares(Protocol):
 
 
 @dataclass(frozen=True)
-class FixedShares:
+class FixedShares(Plain):
     """One lambda for all (MixRL: 0.5).
 
     Attributes:
         lam: in [0, 1].
     """
 
+    name = "fixed"
     lam: float = 0.5
 
     def of(self, examples: Examples, i: Indices, j: Indices, seed: int, draw: Indices | None = None) -> Array:
         """See `Shares`."""
         return np.full(len(i), self.lam)
 
-    def state(self) -> dict[str, Any]:
-        """See `Shares`."""
-        return {"name": "fixed", "lam": self.lam}
-
-    def tensors(self) -> dict[str, Tensor]:
-        """None."""
-        return {}
-
-    @classmethod
-    def load(cls, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> FixedShares:
-        """What `state` wrote."""
-        return cls(float(state["lam"]))
-
 
 @dataclass(frozen=True)
-class BetaShares:
+class BetaShares(Plain):
     """lambda ~ Beta(alpha, alpha) (Zhang et al. 2018), by the inverse of its distribution function.
 
     Two examples have one lambda, whichever of them is mixed with the other: their rows (i, j) and (j, i) are the same.
@@ -80,25 +68,13 @@ class BetaShares:
         alpha: > 0; towards 0 rows lie at their parents, 1 is uniform, beyond they gather in the middle.
     """
 
+    name = "beta"
     alpha: float
 
     def of(self, examples: Examples, i: Indices, j: Indices, seed: int, draw: Indices | None = None) -> Array:
         """See `Shares`."""
         low, high, swapped = ordered(i, j)
         return oriented(special.betaincinv(self.alpha, self.alpha, uniform(seed, low, high, draw)), swapped)
-
-    def state(self) -> dict[str, Any]:
-        """See `Shares`."""
-        return {"name": "beta", "alpha": self.alpha}
-
-    def tensors(self) -> dict[str, Tensor]:
-        """None."""
-        return {}
-
-    @classmethod
-    def load(cls, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> BetaShares:
-        """What `state` wrote."""
-        return cls(float(state["alpha"]))
 
 
 def uniform(seed: int, low: Indices, high: Indices, draw: Indices | None) -> Array:

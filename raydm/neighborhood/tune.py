@@ -86,7 +86,7 @@ def _chosen(measured: Callable[[int], npt.NDArray[np.float64]], searcher: Search
         if flat or effort >= most:  # codes, not lists, are what it lacks; or there is no more to look into
             return min(e for e, r in tried.items() if r >= max(tried.values()) - _NO_BETTER)
         effort = min(2 * effort, most)
-    low, high = effort // 2, effort
+    low, high = max(effort // 2, 0 if nlist is not None else k), effort
     while high - low > max(1, high // 8):
         middle = (low + high) // 2
         low, high = (low, middle) if _surely(measured(middle)) >= target else (middle, high)

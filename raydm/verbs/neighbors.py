@@ -52,10 +52,12 @@ def _run(arguments: Namespace) -> dict[str, Any]:
     _check(arguments)
     out = arguments.out or Path("neighbors.parquet")
     check_free(out)
-    rows = open_rows(arguments.data)
+    rows: Rows = open_rows(arguments.data)
+    if arguments.actors:
+        rows = parquet_only(rows).absolute()
     _wanted(arguments, 1).check(len(rows))
     name = arguments.data[0] if len(arguments.data) == 1 else f"{arguments.data[0]} and others"
-    shards = _shards(arguments, rows)
+    shards = _shards(arguments)
     try:
         wanted = _wanted(arguments, arguments.memory or shards.memory() // 2)
         recipe = make_recipe(rows, wanted, partial(shards.take, rows, wanted.block), name)
@@ -155,10 +157,9 @@ def _wanted(arguments: Namespace, memory: int) -> Wanted:
     )
 
 
-def _shards(arguments: Namespace, rows: Rows) -> Any:
+def _shards(arguments: Namespace) -> Any:
     if not arguments.actors:
         return HereShards()
-    parquet_only(rows)
     from raydm.distributed.neighbors import RayShards  # Ray takes a second to import; a local run does not need it
 
     return RayShards(

@@ -55,7 +55,7 @@ def _is_large(files: list[str]) -> bool:
 
 def _streamed(arguments: Namespace, learned: Run, threshold: float, out: Path) -> tuple[float, int, int]:
     """The mean value, how many rows are selected, and how many there are."""
-    rows = parquet_only(open_rows(arguments.data))
+    rows = parquet_only(open_rows(arguments.data)).absolute()
     scorer = Scorer(learned, threshold, rows)
     said: list[str] = []
     with new_file(out) as file:

@@ -56,6 +56,7 @@ def test_rows_travel_and_are_named(folder):
     rows = pickle.loads(pickle.dumps(open_rows(folder)))
     assert rows.where(433, 64) == f"{folder / 'c.parquet'}, the 64 rows from row 1"
     assert rows.where(320, 64) == f"{folder / 'a.parquet'} and the next file, the 64 rows from row 321"
+    assert all(file.is_absolute() for file in rows.absolute().files)
     assert rows.row_bytes == pytest.approx(30, abs=15)
 
 

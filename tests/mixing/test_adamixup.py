@@ -72,8 +72,8 @@ def test_it_leaves_the_global_generator_alone():
 
 
 def test_lambda_keeps_out_of_where_rows_would_be_taken_for_real_ones():
-    # Rows at -1, 0 and 1 with labels 1, 0 and 1: halfway between -1 and 1 a mixed row of label 1 stands on the rows at 0
-    # whose label is 0. The region of these pairs must not hold 1/2.
+    # Rows at -1, 0 and 1 with labels 1, 0 and 1: halfway between -1 and 1 a mixed row of label 1 stands among the rows
+    # at 0, whose label is 0. The region of these pairs must not hold 1/2.
     x = np.tile([-1.0, 0.0, 1.0], 30) + np.random.default_rng(0).normal(0, 0.02, 90)
     train = examples(x, np.abs(np.round(x)))
     ends = np.flatnonzero(np.abs(x) > 0.5)
@@ -81,9 +81,8 @@ def test_lambda_keeps_out_of_where_rows_would_be_taken_for_real_ones():
     def opposite(rows, rng):
         return np.where(x[rows] < 0, 2, 0) + 3 * rng.integers(30, size=len(rows))
 
-    learner = RegionLearner(
-        train, 0, RegionSettings(steps=400, batch_size=30, learning_rate=3e-3, hidden=(32,)), opposite
-    )
+    settings = RegionSettings(steps=400, batch_size=30, learning_rate=3e-3, hidden=(32,))
+    learner = RegionLearner(train, 0, settings, opposite)
     untrained = RegionShares(learner.network).region(train, ends, ends)[0]
     np.testing.assert_allclose(untrained, 1 / 3, rtol=1e-6)
     run(learner)

@@ -271,5 +271,5 @@ def test_a_mixer_that_cannot_be_read_is_told(done: Any, tmp_path: Any, harm: str
 
 
 def test_names_are_those_of_the_command_line() -> None:
-    assert METHODS == tuple(methods.MAKE)
+    assert tuple(methods.MAKE) == METHODS
     assert METHODS == ("mixrl", "none", "mixup", "adamixup", "global-knn", "c-mixup", "mixrl+adamixup")

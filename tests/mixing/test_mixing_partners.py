@@ -14,7 +14,7 @@ DRAWS = 20_000
 
 
 def kernel(y, bandwidth):
-    """P(j | i) by the definition (C-Mixup, equation 6)."""
+    """P(j | i) by the definition of C-Mixup."""
     y = np.asarray(y, float).reshape(len(y), -1) / bandwidth
     p = np.exp(-0.5 * ((y[:, None] - y[None]) ** 2).sum(-1))
     return p / p.sum(1, keepdims=True)

@@ -46,12 +46,12 @@ def test_it_learns_to_mix_by_the_distance_that_does_right():
     u = [float(step.u.mean()) for step in mixrl.steps()]
     h = mixrl.h(train)
     assert h.shape == (21, 2)
-    print(h.mean(0), h.min(0), h.max(0),[round(float(np.mean(u[a:a+10])),3) for a in range(0,len(u),10)])
-    print(mixrl.candidates, len(mixrl.pairs()), mixrl.pairs().kind)
     assert h[:, 0].mean() > h[:, 1].mean() + 0.3
-    assert (mixrl.pairs().kind == "data").all()
-    assert len(mixrl.pairs()) >= 10
-    assert np.mean(u[-10:]) > np.mean(u[:10])
+    assert np.mean(u[-10:]) > np.mean(u[:10]) + 0.05
+    pairs, tried = mixrl.pairs(), [c["utility"] for c in mixrl.candidates]
+    assert (pairs.kind == "data").mean() > 0.8
+    assert len(pairs) >= 10
+    assert max(tried) > -0.2 > -0.4 > max(tried[0], tried[-1])  # mixing all by both distances, and mixing none
 
 
 def test_the_threshold_does_at_least_as_well_as_no_mixing():
