@@ -158,10 +158,11 @@ def test_string_labels_and_regression() -> None:
 
 def test_an_estimator_without_weights_trains_on_the_kept(wine: Any) -> None:
     x, y, xv, yv = wine
-    neighbours = DataValuator(KNeighborsClassifier(1), **SMALL).fit(x, y, X_valid=xv, y_valid=yv)
-    # With one neighbour the training rows that were kept are predicted without error.
-    kept = neighbours.selected_
-    np.testing.assert_array_equal(neighbours.predictor_.predict(x[kept]), y[kept])
+    for final in ("kept", None):
+        neighbours = DataValuator(KNeighborsClassifier(1), **SMALL, final=final).fit(x, y, X_valid=xv, y_valid=yv)
+        kept = neighbours.selected_ if final else neighbours.valuation_.final_weights() >= 0.5
+        # With one neighbour the training rows that were kept are predicted without error.
+        np.testing.assert_array_equal(neighbours.predictor_.predict(x[kept]), y[kept])
     with pytest.raises(ParameterError, match="sample_weight"):
         DataValuator(KNeighborsClassifier(1), **SMALL, final="weighted").fit(x, y, X_valid=xv, y_valid=yv)
 

@@ -19,6 +19,7 @@ from raydm.data.examples import Examples
 from raydm.data.task import Task
 from raydm.errors import DataError
 from raydm.manipulations import Select
+from raydm.metrics import Metric
 from raydm.seeding import stream
 from raydm.utility import Problem
 from raydm.valuation.training import fit, predict, takes_weights
@@ -60,8 +61,7 @@ class Verdict:
 
     Attributes:
         detection: probability that a right label has a higher value than a wrong one, on held-out trusted rows.
-        utility: mean score of held-out trusted rows by predictors trained with the values: the probability of the true
-            class, or minus the absolute error.
+        utility: mean score of held-out trusted rows by predictors trained with the values, see `row_scores`.
         hits: the share of them that is predicted right (for targets the score itself), beside the better of the best
             input's and of no values.
         trainings: the mean score by each way to train a predictor, see `ways`.
@@ -81,8 +81,8 @@ class Verdict:
     def decisive(self) -> bool:
         """Predictors are so much better that wrong labels are not what matters, as under a shift of the inputs.
 
-        They hit .05 more of the rows, or err by 5 % less, and by more than two standard errors. Of the hits, since
-        where trusted labels are wrong, a predictor is more probable that is only less certain.
+        They hit .05 more of the rows, or their score is 5 % nearer to 0, and by more than two standard errors. Of the
+        hits, since where trusted labels are wrong, a predictor is more probable that is only less certain.
         """
         scale = 1.0 if self.hits.start >= 0 else -self.hits.start
         return self.hits.gain >= max(_DECISIVE * scale, 2 * self.hits.error)
@@ -200,7 +200,7 @@ def judge(function: ValueFunction, train: Examples, seen: Seen, kept: Sequence[t
         fitted = fit(fold.problem, train, stack, "A predictor for the judge")
         predictions = predict(fitted, fold.held.x, "A predictor for the judge")
         y = torch.from_numpy(fold.held.y)
-        scores.append(row_scores(predictions, y, task))
+        scores.append(row_scores(predictions, y, fold.problem.metric))
         hits_of.append(row_hits(predictions, y) if task.kind == "classification" else scores[-1])
     total = sum(len(fold.held) for fold, _ in kept)
     area = np.sum(areas, axis=0) / total
@@ -230,13 +230,21 @@ def standard_error(of_rows: Array) -> float:
     return float(of_rows.std(ddof=1) / np.sqrt(len(of_rows))) if len(of_rows) > 1 else float("inf")
 
 
-def row_scores(predictions: Tensor, y: Tensor, task: Task) -> Array:
-    """Score of each row: the probability of its class, or minus the absolute error: (R, M); predictions (R, M, C)."""
+def row_scores(predictions: Tensor, y: Tensor, metric: Metric) -> Array:
+    """Score of each row, of which the metric, or its smooth stand-in, is made: (R, M); predictions (R, M, C).
+
+    The probability of its class (its logarithm for log-likelihood); for targets minus the absolute error (mae), its
+    square (rmse, r2), or the square of its share of y (rmspe; 0 where y is).
+    """
     p = predictions.detach().cpu().double()
-    if task.kind == "classification":
-        scores: Array = p.gather(-1, y.expand(len(p), -1).unsqueeze(-1)).squeeze(-1).numpy()
+    if metric.task == "classification":
+        truth = p.gather(-1, y.expand(len(p), -1).unsqueeze(-1)).squeeze(-1)
+        scores: Array = (truth.clamp_min(1e-12).log() if metric.name == "log-likelihood" else truth).numpy()
         return scores
-    return np.asarray(-(p.squeeze(-1) - y).abs().numpy())
+    error = p.squeeze(-1) - y
+    if metric.name == "rmspe":
+        error = torch.where(y != 0, error / torch.where(y != 0, y, 1.0), 0.0)
+    return np.asarray(-(error.abs() if metric.name == "mae" else error.square()).numpy())
 
 
 def row_hits(predictions: Tensor, y: Tensor) -> Array:

@@ -234,10 +234,16 @@ def test_row_hits_by_hand() -> None:
 
 
 def test_row_scores_by_hand() -> None:
-    p = torch.tensor([[[0.7, 0.2, 0.1], [0.1, 0.6, 0.3]], [[1.0, 0.0, 0.0], [0.0, 0.5, 0.5]]])
-    np.testing.assert_allclose(row_scores(p, torch.tensor([0, 2]), CLASSES), [[0.7, 0.3], [1.0, 0.5]], rtol=1e-6)
-    targets = torch.tensor([[[1.0], [2.0]]])
-    assert row_scores(targets, torch.tensor([3.0, 1.5]), TARGETS).tolist() == [[-2.0, -0.5]]
+    p = torch.tensor([[[0.7, 0.2, 0.1], [0.1, 0.6, 0.3]], [[1.0, 0.0, 0.0], [0.5, 0.0, 0.5]]])
+    truth = [[0.7, 0.3], [1.0, 0.5]]
+    for name in ("accuracy", "auc"):
+        np.testing.assert_allclose(row_scores(p, torch.tensor([0, 2]), METRICS[name]), truth, rtol=1e-6)
+    found = row_scores(p, torch.tensor([0, 2]), METRICS["log-likelihood"])
+    np.testing.assert_allclose(found, np.log(truth), rtol=1e-5, atol=1e-12)
+    targets, y = torch.tensor([[[1.0], [2.0], [5.0]]]), torch.tensor([3.0, 1.5, 0.0])
+    assert row_scores(targets, y, METRICS["mae"]).tolist() == [[-2.0, -0.5, -5.0]]
+    assert row_scores(targets, y, METRICS["r2"]).tolist() == [[-4.0, -0.25, -25.0]]
+    np.testing.assert_allclose(row_scores(targets, y, METRICS["rmspe"]), [[-4 / 9, -1 / 9, 0.0]])
 
 
 # Collapse

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -291,3 +292,13 @@ def test_every_source_has_a_predictor_for_every_task(name: str, task: Task) -> N
     predictor = source_predictor(name, own, task, 10)
     assert (predictor is own) == (name in {"validation", "out-of-fold"})
     assert predictor.config()["name"]
+
+
+def test_a_linear_source_that_stops_early_is_not_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    """scikit-learn's advice on its solver is nothing that a user of raydm could follow."""
+    train, problem, _ = world(45, 12)
+    hurried = make_predictor("sklearn.linear_model.LogisticRegression", max_iter=1)
+    monkeypatch.setattr(MODULE, "make_predictor", lambda *_, **__: hurried)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert "linear" in finite(gather(train, problem, ("linear",)), train)
