@@ -214,6 +214,17 @@ def _mix(parser: argparse.ArgumentParser) -> None:
     add("--mean-bounds", type=float, nargs=2, default=(0.1, 0.9), metavar=("LOW", "HIGH"),
         help="the mean h of a batch that it lets pass (default 0.1 0.9)")  # fmt: skip
     _place(parser)
+
+    add = parser.add_argument_group(
+        "with --apply: large Parquet files, mixed in blocks; an exact index gives the same rows"
+    ).add_argument
+    add("--stream", action="store_true", help="in blocks (default: with --actors, or if the rows take more than 1/8 of "
+        "the memory); for runs of mixrl and global-knn")  # fmt: skip
+    add("--index", metavar="KIND", help="exact, ivf-flat, ivf-pq, hnsw, auto (default), as for raydm neighbors; recall "
+        "is tuned to 0.95")  # fmt: skip
+    add("--memory", type=_bytes, metavar="BYTES", help="that indexes may take in all, such as 8GiB (default: half of "
+        "the machine's, or of the cluster's)")  # fmt: skip
+    add("--sample", type=int, metavar="S", help="rows that an index learns from (default: as many as it needs)")
     parser.set_defaults(module="mix")
 
 

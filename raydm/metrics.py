@@ -158,7 +158,7 @@ def metric_for(name: str | None, task: str) -> Metric:
     name = name or DEFAULT_METRIC[task]
     fitting = [m.name for m in METRICS.values() if m.task == task]
     if name not in fitting:
-        raise ParameterError.of("metric", "DataValuator", f"{one_of(fitting)} for {task}", name)
+        raise ParameterError.of("metric", "raydm", f"{one_of(fitting)} for {task}", name)
     return METRICS[name]
 
 

@@ -110,6 +110,22 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+@contextmanager
+def training_of(what: str) -> Iterator[None]:
+    """Work of a predictor outside of the utility, on one thread as in it.
+
+    Raises:
+        RolloutError: the block raised something that is no error of ours; `what` says of what.
+    """
+    try:
+        with one_thread():
+            yield
+    except RaydmError:
+        raise
+    except Exception as error:  # whatever a predictor of the user's own, or its arguments, may raise
+        raise failed(what, error) from error
+
+
 def aligned(array: npt.NDArray[Any]) -> Tensor:
     """A copy as a tensor, for products that must give the same bits anywhere.
 

@@ -47,7 +47,7 @@ def parser(doc: str | None, *, seeds: int = 5, methods: Sequence[str] = tuple(ME
     made.add_argument("--predictor", default="auto")
     made.add_argument("--predictor-args", type=json.loads, default={}, metavar="JSON")
     made.add_argument(
-        "--settings", type=json.loads, default={}, metavar="JSON", help="of DataValuator, for every method"
+        "--settings", type=json.loads, default={}, metavar="JSON", help="of DataValuator (DataMixer), for every method"
     )
     return made
 

@@ -66,6 +66,8 @@ def main() -> None:
     arguments.add_argument("--stop", choices=STOPS, default="valid")
     arguments.add_argument("--test-repeats", type=int, default=5)
     given = arguments.parse_args()
+    if given.predictor != "auto":
+        arguments.error("--predictor: this job trains an MLP; --predictor-args change it")
     params = {**MLP, **given.predictor_args} | ({"patience": None} if given.stop == "never" else {})
     predictor = make_predictor("mlp", **params)
     sizes = tuple(given.sizes) if given.sizes else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from os import PathLike
 from typing import Any
 
@@ -17,10 +18,12 @@ from raydm.data import Prepared, as_table, named_labels, prepare, with_labels
 from raydm.data.labels import TaskKind
 from raydm.data.roles import Label, check_column
 from raydm.errors import DataError, ParameterError, RaydmWarning
+from raydm.predictors import Predictor, make_predictor
 from raydm.predictors.tabular import feature_table
 from raydm.seeding import stream
 
 _NAMES = ("X", "X_valid", "X_test")
+LINEAR: Mapping[TaskKind, str] = {"classification": "logistic", "regression": "linear"}
 
 
 class Labelled(BaseEstimator):  # type: ignore[misc]
@@ -49,7 +52,7 @@ class Labelled(BaseEstimator):  # type: ignore[misc]
 
     def _table(self, X: Any, y: Any, *, reset: bool, label: Label | None = None) -> tuple[pa.Table, Label]:
         """Features and labels as one table, and its label columns: `label`, or what y names or becomes."""
-        if isinstance(X, (str, PathLike)) or _is_table(X):
+        if names_columns(X):
             table = as_table(X)
             validate_data(self, X, skip_check_array=True, reset=reset) if isinstance(X, pd.DataFrame) else None
         else:
@@ -61,6 +64,25 @@ class Labelled(BaseEstimator):  # type: ignore[misc]
         if y is None:
             raise ParameterError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
         return with_labels(table, y)
+
+    def _made(self, predictor: Any, params: Mapping[str, Any], prepared: Prepared) -> Predictor:
+        """f_theta, if it fits the task; where it needs the shape of images, that of the data.
+
+        Raises:
+            ParameterError: as `raydm.predictors.make_predictor`; or it does not fit the data.
+        """
+        kind = prepared.labels.task
+        if any(predictor == name and kind != of for of, name in LINEAR.items()):
+            expected = f"another than {predictor!r} for {kind}"
+            raise ParameterError.of("predictor", type(self).__name__, expected, predictor)
+        if predictor == "cnn" and "image_shape" not in params:
+            if prepared.encoder.image_shape is None:
+                raise ParameterError(
+                    "predictor='cnn' needs images: one column of tensors (H, W, channels), or "
+                    "predictor_params={'image_shape': (H, W, channels)} for rows of H * W * channels features."
+                )
+            params = {**params, "image_shape": prepared.encoder.image_shape}
+        return make_predictor(predictor, **params)
 
     def _hold_out(self, table: pa.Table, label: Label) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Rows to train on and rows to validate on, drawn by the seed; rows whose label came before go first."""
@@ -89,7 +111,7 @@ class Labelled(BaseEstimator):  # type: ignore[misc]
         return tags
 
 
-def _is_table(X: Any) -> bool:
-    """Whether X names its own columns or rows (a data frame, an Arrow table, a dataset), unlike an array."""
+def names_columns(X: Any) -> bool:
+    """Whether X names its own columns or rows (a data frame, an Arrow table, a dataset, a file), unlike an array."""
     torch_dataset = any(base.__module__.startswith("torch.utils.data") for base in type(X).__mro__)
-    return torch_dataset or hasattr(X, "columns") or hasattr(X, "column_names")
+    return torch_dataset or isinstance(X, (str, PathLike)) or hasattr(X, "columns") or hasattr(X, "column_names")

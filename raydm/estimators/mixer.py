@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import pyarrow as pa
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, clone
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils import get_tags
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from raydm.checks import check_integer, is_number
-from raydm.data import Prepared, encode
+from raydm.data import Prepared, as_table, encode
 from raydm.data.task import Task
 from raydm.errors import ParameterError
-from raydm.estimators.labelled import Labelled
+from raydm.estimators.labelled import Labelled, names_columns
 from raydm.learner import Step
 from raydm.metrics import metric_for
+from raydm.mixing.method import MakeUtility
 from raydm.mixing.methods import check_params, make_mixing
 from raydm.mixing.mixer import Mixer
 from raydm.mixing.options import Options, counts
@@ -27,10 +29,9 @@ from raydm.mixing.pairs import Pairs
 from raydm.mixing.progress import Progress
 from raydm.mixing.scores import mixed_predictor
 from raydm.mixing.settings import MixSettings
-from raydm.mixing.tables import check_mixable, mixed_table
-from raydm.predictors import TablePredictor, make_predictor
+from raydm.mixing.tables import check_mixable, numbers, table_of, with_mixed
+from raydm.predictors import Predictor, TablePredictor
 from raydm.utility import InProcess, Problem
-from raydm.valuation import MakeUtility
 
 # The paper's network on NO2; trainings end where the loss on the trusted rows no longer falls
 MLP: Mapping[str, Any] = {
@@ -62,13 +63,17 @@ class DataMixer(Labelled):
 
     Attributes:
         mixer_: what was learned, and mixes any rows.
-        pairs_: the mixed rows of the training set, as pairs of its rows.
+        pairs_: the mixed rows, as pairs of rows of X.
         chosen_: settings that were chosen on the trusted rows, such as the threshold, or k.
         candidates_: what they were chosen among, with mixed rows and utility of each.
         predictor_: the predictor trained on the training rows and the mixed ones.
         history_: for each step t, seconds, and what it saw.
+        total_: how many steps there are, if that is known; else None.
         seconds_: how long learning took.
     """
+
+    mixer_: Mixer
+    pairs_: Pairs
 
     def __init__(
         self,
@@ -145,8 +150,10 @@ class DataMixer(Labelled):
     def fit_iter(self, X: Any, y: Any = None, *, X_valid: Any = None, y_valid: Any = None) -> Iterator[Step | Progress]:
         """Like `fit`, but yields each step as it is done; exhaust it to be fitted."""
         self.check()
-        _, prepared, _ = self._prepared(X, y, X_valid, y_valid, task="regression")
+        _, prepared, kept = self._prepared(X, y, X_valid, y_valid, task="regression")
         yield from self.iterate(prepared)
+        if kept is not None:  # from rows that were kept to train on, to rows of X
+            self.pairs_ = replace(self.pairs_, i=kept[self.pairs_.i], j=kept[self.pairs_.j])
 
     def iterate(self, prepared: Prepared) -> Iterator[Step | Progress]:
         """Learns from data that `raydm.data.prepare` checked and encoded; yields each step as it is done.
@@ -157,20 +164,20 @@ class DataMixer(Labelled):
         self.check()
         if prepared.labels.task != "regression":
             raise ParameterError(f"{type(self).__name__} mixes for regression, and the labels are classes.")
-        check_mixable(prepared.roles, (), "X")
+        check_mixable(prepared.roles, "X")
         self.prepared_ = prepared
         self.problem_ = self._problem(prepared)
         started = time.perf_counter()
         self.history_: list[dict[str, float]] = []
-        self.mixing_ = make_mixing(
+        mixing = make_mixing(
             self.method, self.method_params or {}, self._settings(), prepared.train, self.problem_, self.utility
         )
-        for step in self.mixing_.steps():
-            self.history_.append(_record(step, time.perf_counter() - started))
+        self.total_ = mixing.total
+        for step in mixing.steps():
+            self.history_.append(_record(len(self.history_), step, time.perf_counter() - started))
             yield step
-        self.mixer_: Mixer = self.mixing_.mixer
-        self.pairs_: Pairs = self.mixing_.pairs()
-        self.chosen_, self.candidates_ = dict(self.mixing_.chosen), self.mixing_.candidates
+        self.mixer_, self.pairs_ = mixing.mixer, mixing.pairs()
+        self.chosen_, self.candidates_ = dict(mixing.chosen), mixing.candidates
         self.seconds_ = time.perf_counter() - started
         fitted = mixed_predictor(self.problem_, prepared.train, self.pairs_)
         self.predictor_ = TablePredictor(fitted, prepared.encoder, prepared.labels)
@@ -183,30 +190,34 @@ class DataMixer(Labelled):
             y: their targets, or the name of the column (columns) of X that holds them.
 
         Returns:
-            Features and targets, (N + P, D) and (N + P,) or (N + P, C), the N rows first: an array for an array, a
-            data frame for a data frame, else a `pyarrow.Table` without the labels. Targets are an array.
+            Features and targets, (N + P, D) and (N + P,) or (N + P, C), the N rows first, as numbers, NaN where one is
+            missing: an array for an array, a pandas data frame for one, else a `pyarrow.Table`, both without labels
+            and id. Targets are an array.
+
+        Raises:
+            ParameterError: without y, as a scikit-learn pipeline calls it.
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "mixer_")
+        if y is None:
+            raise ParameterError(
+                f"{type(self).__name__}.transform(X, y) adds rows, so it needs their targets y. As a step of a "
+                "scikit-learn pipeline use MixedRegressor(mixer, regressor), its last."
+            )
         table, _ = self._table(X, y, reset=False)
-        roles = self.prepared_.roles
         examples = encode(self.prepared_, table, name="X")
-        check_mixable(roles, table.column_names, "X")
-        return self._returned(
-            X, table, mixed_table(table, roles, self.mixer_.pairs(examples, self.random_state), examples.ids)
-        )
+        roles = self.prepared_.roles
+        columns = with_mixed(table, roles, self.mixer_.pairs(examples, self.random_state))
+        targets = np.stack([columns.pop(name) for name in roles.labels], axis=1)
+        return _in_the_form_of(X, columns), targets[:, 0] if len(roles.labels) == 1 else targets
 
-    def fit_resample(self, X: Any, y: Any = None) -> tuple[Any, Any]:
-        """Fits on rows and returns them with what is mixed of them: the contract of imbalanced-learn's samplers."""
-        return self.fit(X, y).transform(X, y)
+    def fit_resample(self, X: Any, y: Any = None, *, X_valid: Any = None, y_valid: Any = None) -> tuple[Any, Any]:
+        """Fits, and returns the rows with what is mixed of them, as imbalanced-learn's samplers do."""
+        return self.fit(X, y, X_valid=X_valid, y_valid=y_valid).transform(X, y)
 
-    def fit_transform(self, X: Any, y: Any = None, **valid: Any) -> tuple[Any, Any]:
-        """Fits, and returns the rows with what is mixed of them."""
-        return self.fit(X, y, **valid).transform(X, y)
-
-    def mixed(self, table: pa.Table) -> pa.Table:
-        """The mixed rows of the training table alone, with their provenance; see `raydm.mixing.tables`."""
-        check_is_fitted(self)
-        return mixed_table(table, self.prepared_.roles, self.pairs_, self.prepared_.train.ids)
+    def features(self, X: Any) -> Any:
+        """Rows as `transform` returns them, without any mixing: for a regressor that was fitted on what it returns."""
+        check_is_fitted(self, "mixer_")
+        return _in_the_form_of(X, numbers(as_table(X), self.prepared_.roles.features)) if names_columns(X) else X
 
     def check(self) -> None:
         """Raises ParameterError where an argument is out of its range; `fit` does this first."""
@@ -221,7 +232,7 @@ class DataMixer(Labelled):
     def _settings(self) -> MixSettings:
         names = ("lam", "alpha", "steps", "outer_batch", "rollouts", "baseline", "reward_scale", "learning_rate")
         more = ("anneal", "exploration", "mean_bounds", "threshold", "repeats")
-        options = Options(counts(self.data_options), counts(self.label_options))
+        options = Options(*(counts(getattr(self, name), name) for name in ("data_options", "label_options")))
         return MixSettings(options=options, **{name: getattr(self, name) for name in (*names, *more)})
 
     def _problem(self, prepared: Prepared) -> Problem:
@@ -229,29 +240,15 @@ class DataMixer(Labelled):
         task = Task(prepared.labels.task, prepared.labels.n_outputs)
         metric = metric_for(self.metric, task.kind)
         return Problem(
-            self._predictor(), prepared.valid, task, metric, self.random_state,
+            self._predictor(prepared), prepared.valid, task, metric, self.random_state,
             shared_restart=self.shared_restart, shard=self.shard,
         ).watched()  # fmt: skip
 
-    def _predictor(self) -> Any:
-        params = dict(self.predictor_params or {})
-        return (
-            make_predictor("mlp", **{**MLP, **params})
-            if self.predictor == "auto"
-            else make_predictor(self.predictor, **params)
-        )
-
-    def _returned(self, X: Any, table: pa.Table, mixed: pa.Table) -> tuple[Any, Any]:
-        """In the form of X: its rows, then the mixed ones; and the targets of both."""
-        roles = self.prepared_.roles
-        both = [pa.table({name: t[name] for name in (*roles.features, *roles.labels)}) for t in (table, mixed)]
-        together = pa.concat_tables(both, promote_options="permissive")
-        y = np.stack([together[name].to_numpy() for name in roles.labels], axis=1)
-        y = y[:, 0] if len(roles.labels) == 1 else y
-        features = together.select(list(roles.features))
-        if isinstance(X, np.ndarray) or not (isinstance(X, (pd.DataFrame, pa.Table)) or hasattr(X, "column_names")):
-            return np.stack([c.to_numpy() for c in features.columns], axis=1), y
-        return (features.to_pandas() if isinstance(X, pd.DataFrame) else features), y
+    def _predictor(self, prepared: Prepared) -> Predictor:
+        params = self.predictor_params or {}
+        if isinstance(self.predictor, str) and self.predictor == "auto":
+            return self._made("mlp", {**MLP, **params}, prepared)
+        return self._made(self.predictor, params, prepared)
 
 
 class MixedRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):  # type: ignore[misc]
@@ -260,6 +257,9 @@ class MixedRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):  # type
     A pipeline's transformers cannot add rows, so mixing and the regressor are one step::
 
         make_pipeline(StandardScaler(), MixedRegressor(DataMixer(), RandomForestRegressor()))
+
+    Each fit holds rows out as the mixer's validation set, unless it is given one. The mixer's settings can be searched,
+    as in ``{"mixedregressor__mixer__method": ["none", "mixrl"]}``.
 
     Args:
         mixer: a `DataMixer`.
@@ -274,24 +274,51 @@ class MixedRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):  # type
         self.mixer = mixer
         self.regressor = regressor
 
-    def fit(self, X: Any, y: Any) -> MixedRegressor:
-        """Mixes (N, D) rows with their targets, then fits the regressor on all."""
+    def fit(self, X: Any, y: Any, *, X_valid: Any = None, y_valid: Any = None) -> MixedRegressor:
+        """Mixes (N, D) rows with their targets, then fits the regressor on all.
+
+        Args:
+            X: (N, D) array or pandas data frame.
+            y: (N,) or (N, C) targets.
+            X_valid: (M, D) trusted validation rows for the mixer; in a pipeline, name it in `transform_input`.
+            y_valid: their targets.
+        """
+        validate_data(self, X, skip_check_array=True)
         self.mixer_ = clone(self.mixer)
-        self.regressor_ = clone(self.regressor).fit(*self.mixer_.fit_resample(X, y))
+        mixed = self.mixer_.fit_resample(X, y, X_valid=X_valid, y_valid=y_valid)
+        self.regressor_ = clone(self.regressor).fit(*mixed)
         return self
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
         """The regressor's predictions (M,) or (M, C)."""
         check_is_fitted(self)
-        return np.asarray(self.regressor_.predict(X))
+        X = validate_data(self, X, reset=False, skip_check_array=names_columns(X), ensure_all_finite=False)
+        return np.asarray(self.regressor_.predict(self.mixer_.features(X)))
+
+    def __sklearn_tags__(self) -> Any:
+        tags, own = super().__sklearn_tags__(), get_tags(self.regressor)
+        tags.target_tags.multi_output, tags.input_tags.allow_nan = (
+            own.target_tags.multi_output,
+            own.input_tags.allow_nan,
+        )
+        return tags
 
 
-def _record(step: Step | Progress, seconds: float) -> dict[str, float]:
+def _in_the_form_of(X: Any, columns: Mapping[str, npt.NDArray[Any]]) -> Any:
+    """Columns as an array for an array, as a pandas data frame for one, else as a `pyarrow.Table`."""
+    if not names_columns(X):
+        return np.stack([*columns.values()], axis=1)
+    if isinstance(X, pd.DataFrame):
+        return pd.DataFrame({name: values if values.ndim == 1 else [*values] for name, values in columns.items()})
+    return table_of(columns)
+
+
+def _record(t: int, step: Step | Progress, seconds: float) -> dict[str, float]:
     if isinstance(step, Progress):
-        return {"t": step.t, **step.figures, "seconds": seconds}
+        return {"t": t, **step.figures, "seconds": seconds}
     u = step.u
     return {
-        "t": step.t,
+        "t": t,
         "utility": float(u.mean()),
         "utility_min": float(u.min()),
         "utility_max": float(u.max()),

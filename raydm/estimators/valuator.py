@@ -17,18 +17,16 @@ from raydm.data import Examples, Prepared, encode
 from raydm.data.labels import TaskKind
 from raydm.data.task import Task
 from raydm.errors import ParameterError, RaydmWarning
-from raydm.estimators.labelled import Labelled
+from raydm.estimators.labelled import LINEAR, Labelled
 from raydm.learner import Step
 from raydm.metrics import metric_for
-from raydm.predictors import Predictor, TablePredictor, make_predictor
+from raydm.predictors import Predictor, TablePredictor
 from raydm.seeding import stream
 from raydm.utility import InProcess, Problem
 from raydm.valuation import MakeUtility, Settings, ValueFunction, is_number
 from raydm.valuation.game import Estimate
 from raydm.valuation.methods import SHARES, Learned, check_params, make_valuation, usual_threshold
 from raydm.valuation.training import fit, predict, takes_weights
-
-_LINEAR = {"logistic": "classification", "linear": "regression"}
 
 
 class DataValuator(Labelled):
@@ -290,19 +288,15 @@ class DataValuator(Labelled):
             raise ParameterError.of("final", owner, f"'kept' or 'all' with {whose}", self.final)
 
     def _predictor(self, prepared: Prepared) -> Predictor:
-        kind, params = prepared.labels.task, dict(self.predictor_params or {})
-        for name, fits in _LINEAR.items():
-            if self.predictor == name and kind != fits:
-                raise ParameterError.of("predictor", type(self).__name__, f"another than {name!r} for {kind}", name)
-        name = next(n for n, fits in _LINEAR.items() if fits == kind) if self.predictor == "auto" else self.predictor
-        if name == "cnn" and "image_shape" not in params:
-            if prepared.encoder.image_shape is None:
-                raise ParameterError(
-                    "predictor='cnn' needs images: one column of tensors (H, W, channels), or "
-                    "predictor_params={'image_shape': (H, W, channels)} for rows of H * W * channels features."
-                )
-            params["image_shape"] = prepared.encoder.image_shape
-        return make_predictor(name, **params)
+        chosen = LINEAR[prepared.labels.task] if self.predictor == "auto" else self.predictor
+        made = self._made(chosen, self.predictor_params or {}, prepared)
+        if getattr(made, "early_stopping", None) is not None and made.watched is None:  # type: ignore[attr-defined]
+            # D^v is cut into folds here, and what a training watches on one must not be judged on it
+            raise ParameterError(
+                "The predictor stops early, and DataValuator names no rows to do so by. Take `patience` out, or pass "
+                "make_predictor('mlp', patience=...).watching(rows) with rows that are neither trained nor judged on."
+            )
+        return made
 
     def _final_weights(self, predictor: Predictor, task: Task) -> npt.NDArray[np.float64]:
         """Weights (N,) of the training examples for the final predictor."""

@@ -42,6 +42,10 @@ class LearnedNeighbors(NearestPartners):
         best = self.best(self.h(examples))
         return {distance: np.where(h > self.threshold, k[option], 0) for distance, (option, h) in best.items()}
 
+    def most(self) -> dict[str, int]:
+        """See `NearestPartners`."""
+        return {distance: self.options.most(distance) for distance in DISTANCES}
+
     def best(self, h: Array) -> dict[str, tuple[Indices, Array]]:
         """Of h (N, O), by distance: the option with the highest h for each example, and that h: (N,) and (N,)."""
         found = {}

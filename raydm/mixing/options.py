@@ -16,12 +16,13 @@ _MOST = 10_000  # of a list: longer ones are slips of the pen
 _FORM = "counts such as 4, 1,2,4, 1..16, 10..270:10 or 2^0..2^8, each >= 1, or none"
 
 
-def counts(text: str | int | Sequence[int]) -> tuple[int, ...]:
+def counts(text: str | int | Sequence[int], name: str = "k") -> tuple[int, ...]:
     """Numbers of neighbours, rising, from a list or its short form.
 
     Args:
         text: counts >= 1, or such as "1..16" (linear), "10..270:10" (with a step), "2^0..2^8" (exponential), "1,2,4",
             or "none".
+        name: of the parameter, for messages.
 
     Raises:
         ParameterError: it is none of these.
@@ -33,13 +34,13 @@ def counts(text: str | int | Sequence[int]) -> tuple[int, ...]:
     elif text.strip() in ("", "none"):
         return ()
     else:
-        found = [k for part in text.split(",") for k in _part(part.strip(), text)]
+        found = [k for part in text.split(",") for k in _part(part.strip(), text, name)]
     if not all(isinstance(k, int) and not isinstance(k, bool) and k >= 1 for k in found):
-        raise _bad(text)
+        raise _bad(text, name)
     return tuple(sorted({*found}))
 
 
-def _part(part: str, text: str) -> list[int]:
+def _part(part: str, text: str, name: str) -> list[int]:
     if part.isdigit():
         return [int(part)]
     if found := _RANGE.match(part):
@@ -50,11 +51,11 @@ def _part(part: str, text: str) -> list[int]:
         base, low, again, high = map(int, found.groups())
         if base == again and base >= 2 and low <= high < 64:
             return [base**e for e in range(low, high + 1)]
-    raise _bad(text)
+    raise _bad(text, name)
 
 
-def _bad(got: object) -> ParameterError:
-    return ParameterError.of("k", "raydm mix", _FORM, got)
+def _bad(got: object, name: str) -> ParameterError:
+    return ParameterError.of(name, "raydm mix", _FORM, got)
 
 
 @dataclass(frozen=True)
@@ -97,5 +98,15 @@ class Options:
         return max(self.data if distance == "data" else self.label, default=0)
 
     def at_most(self, neighbours: int) -> Options:
-        """Those that a training set with so many other examples allows."""
+        """Those that a training set with so many other examples allows.
+
+        Raises:
+            ParameterError: it allows none.
+        """
+        least = min((*self.data, *self.label))
+        if least > neighbours:
+            raise ParameterError(
+                f"Each of {neighbours + 1} training rows has {neighbours} others, and the options begin at {least} "
+                "neighbours. Name fewer, or add rows."
+            )
         return Options(*(tuple(k for k in ks if k <= neighbours) for ks in (self.data, self.label)))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from raydm.data.blocks import ROWS
 from raydm.data.examples import Examples
 from raydm.mixing.options import Options
 from raydm.neighbors import nearest
@@ -114,7 +116,7 @@ class Neighborhood:
             (P,) which of the B a pair belongs to; (P,) the partner's row; (P,) the distance.
         """
         each = choice.each
-        owner, rank = _ranks(np.array([each[o][1] for o in options], np.int64))
+        owner, rank = ranks(np.array([each[o][1] for o in options], np.int64))
         kind = np.array([each[o][0] for o in options])[owner] if len(rows) else np.empty(0, "U5")
         partner = np.empty(len(owner), np.int64)
         for distance, table in self.of.items():
@@ -133,14 +135,14 @@ class Neighborhood:
         """
         parts = [(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, "U5"))]
         for distance, k in counts.items():
-            owner, rank = _ranks(k)
+            owner, rank = ranks(k)
             if len(owner):
                 parts.append((owner, self.of[distance][owner, rank], np.full(len(owner), distance)))
         i, j, kind = (np.concatenate(column) for column in zip(*parts, strict=True))
         return i, j, kind
 
 
-def _ranks(k: Indices) -> tuple[Indices, Indices]:
+def ranks(k: Indices) -> tuple[Indices, Indices]:
     """Of k (B,) neighbours each: which of the B each pair belongs to, and its rank from 0: (P,) and (P,)."""
     owner = np.repeat(np.arange(len(k)), k)
     return owner, np.arange(len(owner)) - np.repeat(np.cumsum(k) - k, k)
@@ -154,8 +156,9 @@ def neighborhood(examples: Examples, choice: Options, engine: str = "auto") -> N
         choice: the options.
         engine: see `raydm.neighbors.nearest`.
     """
-    labels = examples.y.reshape(len(examples), -1)
-    points = {"data": examples.x, "label": labels / np.maximum(labels.std(0), 1e-12)}
+    blocks = (examples.y[start : start + ROWS] for start in range(0, len(examples), ROWS))
+    labels = examples.y.reshape(len(examples), -1).astype(np.float64) / label_scale(blocks)
+    points = {"data": examples.x, "label": labels if labels.shape[1] == 1 else labels.astype(np.float32)}
     return Neighborhood(
         {
             d: nearest(p, p, choice.most(d), exclude_self=True, engine=engine)[1]
@@ -163,3 +166,27 @@ def neighborhood(examples: Examples, choice: Options, engine: str = "auto") -> N
             if choice.most(d)
         }
     )
+
+
+def label_scale(blocks: Iterable[npt.NDArray[Any]]) -> float | tuple[float, ...]:
+    """What labels are divided by before distances are taken: 1 of one target, else each one's standard deviation.
+
+    One target needs no unit, and without one its ties stay ties. The same blocks give the same bits, so that rows
+    that are streamed have the neighbours of rows in memory.
+
+    Args:
+        blocks: the labels, (B,) or (B, C) at a time, `raydm.data.blocks.ROWS` but for the last.
+    """
+    n, mean, squares = 0, np.zeros(0), np.zeros(0)
+    for block in blocks:
+        y = block.reshape(len(block), -1).astype(np.float64)
+        if y.shape[1] == 1:
+            return 1.0
+        own, own_squares = y.mean(0), ((y - y.mean(0)) ** 2).sum(0)
+        if n:  # Chan, Golub, LeVeque 1979
+            gap, both = own - mean, n + len(y)
+            own = mean + gap * len(y) / both
+            own_squares = squares + own_squares + gap**2 * n * len(y) / both
+        n, mean, squares = n + len(y), own, own_squares
+    scale = np.sqrt(squares / max(n, 1))
+    return tuple(float(s) if s > 0 else 1.0 for s in scale)

@@ -131,6 +131,10 @@ class NearestPartners(ABC):
     def counts(self, examples: Examples) -> dict[str, Indices]:
         """With how many by each distance, "data" or "label": (N,) each; who has fewer neighbours takes all."""
 
+    @abstractmethod
+    def most(self) -> dict[str, int]:
+        """The largest numbers that `counts` may give, by each distance; at least one is > 0."""
+
     def of(self, examples: Examples, seed: int) -> Couples:
         """See `Partners`; nothing is drawn."""
         others = max(len(examples) - 1, 0)
@@ -158,6 +162,10 @@ class SameNeighbors(Plain, NearestPartners):
     def counts(self, examples: Examples) -> dict[str, Indices]:
         """See `NearestPartners`."""
         return {self.distance: np.full(len(examples), self.k)}
+
+    def most(self) -> dict[str, int]:
+        """See `NearestPartners`."""
+        return {self.distance: self.k}
 
 
 def spread(y: npt.NDArray[Any]) -> Array:

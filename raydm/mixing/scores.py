@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from raydm.data.examples import Examples
-from raydm.errors import DataError
+from raydm.errors import DataError, RolloutError
 from raydm.metrics import METRICS
 from raydm.mixing.pairs import Pairs
 from raydm.predictors import Fitted, TrainingSets
 from raydm.seeding import stream
-from raydm.utility import Problem, Utility, aligned, one_thread
+from raydm.utility import Problem, Utility, aligned, training_of
 
 Array = npt.NDArray[np.float64]
 
@@ -49,9 +49,13 @@ def utilities(sets: TrainingSets, problem: Problem, utility: Utility, repeats: i
 
 
 def mixed_predictor(problem: Problem, train: Examples, pairs: Pairs) -> Fitted:
-    """A predictor (R = 1) of the training examples and the mixed ones, from the run's initial weights."""
+    """A predictor (R = 1) of the training examples and the mixed ones, from the run's initial weights.
+
+    Raises:
+        RolloutError: its training failed.
+    """
     sets = mixed_sets(train, pairs.rows(train), np.ones((1, len(pairs)), np.bool_), problem)
-    with one_thread():
+    with training_of("The predictor of the mixed rows"):
         return problem.predictor.fit(sets, seed=problem.seeds(0, 1))
 
 
@@ -60,14 +64,22 @@ def gains(problem: Problem, train: Examples, pairs: Pairs, test: Examples, repea
 
     Returns:
         rmse, r2 (NaN where it is not defined), rmse_none, r2_none; and ratio, rmse over rmse_none.
+
+    Raises:
+        RolloutError: a training failed or diverged.
     """
     sets = mixed_sets(train, pairs.rows(train), np.repeat([[True], [False]], len(pairs), axis=1), problem)
     found: dict[str, list[Array]] = {"rmse": [], "r2": []}
     x, y = aligned(test.x), torch.from_numpy(test.y)
     for n in range(repeats):
         seed = np.full(2, stream(problem.seed, "test", n).integers(2**63), np.int64)
-        with one_thread():
+        with training_of("A predictor of the test scores"):
             predictions = problem.predictor.fit_predict(sets, x, seed=seed).detach().cpu()
+        if not torch.isfinite(predictions).all():
+            raise RolloutError(
+                "A predictor of the test scores predicts NaN or infinity: its training diverged. Lower its learning "
+                "rate, or look for extreme values in the features."
+            )
         for name, values in found.items():
             values.append(_score(name, predictions, y))
     means = {name: np.mean(values, axis=0).tolist() for name, values in found.items()}

@@ -7,6 +7,7 @@ process (`HereShards`) or in actors (`raydm.distributed.neighbors.RayShards`), w
 
 from raydm.neighborhood.here import HereShards, machine_memory, stream_here
 from raydm.neighborhood.ids import check_ids, marks_of, repeated
+from raydm.neighborhood.kept import Keep, kept_of
 from raydm.neighborhood.plan import Wanted, make_recipe, taken, taker
 from raydm.neighborhood.rows import BY, USUAL_LABELS, By, Encoded, Plain, RowEncoder, Table, fit_rows, rows_of
 from raydm.neighborhood.shard import Questions, Recipe, Shard, peak_bytes
@@ -15,6 +16,8 @@ from raydm.neighborhood.table import (
     JoinedRows,
     NeighborJoin,
     NeighborTable,
+    encoded,
+    names_of,
     neighbor_schema,
     notes_of,
     searcher_of,
@@ -30,6 +33,7 @@ __all__ = [
     "Encoded",
     "HereShards",
     "JoinedRows",
+    "Keep",
     "NeighborJoin",
     "NeighborTable",
     "Plain",
@@ -41,10 +45,13 @@ __all__ = [
     "Tuned",
     "Wanted",
     "check_ids",
+    "encoded",
     "fit_rows",
+    "kept_of",
     "machine_memory",
     "make_recipe",
     "marks_of",
+    "names_of",
     "neighbor_schema",
     "notes_of",
     "peak_bytes",

@@ -18,6 +18,7 @@ import pyarrow as pa
 from raydm.data.blocks import ROWS, Rows, Span
 from raydm.indexes import Candidates, Layout, Line, Trained, make_part, nearest_first
 from raydm.neighborhood.ids import marks_of
+from raydm.neighborhood.kept import Keep, KeptRecords
 from raydm.neighborhood.rows import By, Encoded, RowEncoder
 from raydm.neighbors import nearest
 
@@ -52,6 +53,7 @@ class Recipe:
         questions: by what distances are taken; absent where recall is not measured.
         gpu: how each shard uses its GPUs.
         block: rows that are encoded, added and searched at once.
+        keep: what shards keep of their rows on local disk; None: nothing.
     """
 
     rows: Rows
@@ -60,6 +62,7 @@ class Recipe:
     questions: Mapping[By, Questions] = field(default_factory=dict)
     gpu: Layout = "auto"
     block: int = ROWS
+    keep: Keep | None = None
 
 
 class Shard:
@@ -76,11 +79,15 @@ class Shard:
             by: make_part(trained, gpu=recipe.gpu) for by, trained in recipe.indexes.items() if trained is not None
         }
         ids, names, labels, numbers = [], [], [], []
+        self._kept = KeptRecords()
         has_line = None in recipe.indexes.values()
         self._truth = {by: _nothing(len(asked.ids), asked.k) for by, asked in recipe.questions.items()}
         for span in spans:
             for first, table in recipe.rows.blocks(span, columns=recipe.encoder.columns, rows=recipe.block):
-                rows = recipe.encoder.encode(first, table, recipe.rows.where(first, table.num_rows))
+                where = recipe.rows.where(first, table.num_rows)
+                rows = recipe.encoder.encode(first, table, where)
+                if recipe.keep is not None:
+                    self._kept.add(recipe.keep(table, where))
                 for by, part in self._parts.items():
                     part.add(rows.points(by).astype(np.float32, copy=False), rows.ids)
                 self._answer(rows)
@@ -144,6 +151,10 @@ class Shard:
     def labels(self, places: Ids) -> npt.NDArray[Any]:
         """The labels (P,) or (P, C) of the rows at places (P,), where labels are read."""
         return cast(npt.NDArray[Any], self._y)[places]
+
+    def kept(self, places: Ids) -> npt.NDArray[Any]:
+        """The records (P,) that are kept of the rows at places (P,), where any are."""
+        return self._kept.at(places)
 
     def names(self, places: Ids) -> pa.Array:
         """The ids (P,) of the rows at places (P,), where they are texts."""

@@ -104,7 +104,7 @@ class BlackBox:
         except RunError:
             raise
         except (OSError, KeyError, ValueError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-            raise RunError(f"{file}: cannot be read ({error}). Run `raydm value` again.") from error
+            raise RunError(f"{file}: cannot be read ({error}). Make the run again.") from error
 
     def _template(self, task: Task) -> Any:
         template = self.templates[task.kind]

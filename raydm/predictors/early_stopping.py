@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from raydm.checks import check_integer
 from raydm.data.task import Task
-from raydm.errors import ParameterError
 from raydm.predictors.backward import losses
 from raydm.predictors.forward import Forward
 
@@ -29,8 +29,7 @@ class EarlyStopping:
     def __post_init__(self) -> None:
         """Raises ParameterError where a value is out of its range."""
         for name in ("patience", "every"):
-            if getattr(self, name) < 1:
-                raise ParameterError.of(name, "EarlyStopping", "an integer >= 1", getattr(self, name))
+            check_integer("EarlyStopping", name, getattr(self, name), 1)
 
 
 class Watch:
@@ -39,7 +38,7 @@ class Watch:
     Args:
         rule: when to stop.
         forward: of the stack.
-        x: (M, D) rows to watch.
+        x: (M, D) rows to watch, in parts that are looked at one after the other.
         y: (R, M) or (R, M, C), their labels as the trainings see them.
         task: what y holds.
 
@@ -47,11 +46,11 @@ class Watch:
         best: the parameters with the least loss so far, by name; None before the first check.
     """
 
-    def __init__(self, rule: EarlyStopping, forward: Forward, x: Tensor, y: Tensor, task: Task) -> None:
+    def __init__(self, rule: EarlyStopping, forward: Forward, x: Sequence[Tensor], y: Tensor, task: Task) -> None:
         self.rule, self.forward, self.x, self.y, self.task = rule, forward, x, y, task
-        self.w = torch.ones(y.shape[:2], dtype=x.dtype, device=x.device)
-        self.least = torch.full((len(y),), torch.inf, dtype=x.dtype, device=x.device)
-        self.since = torch.zeros(len(y), dtype=torch.int64, device=x.device)
+        self.w = x[0].new_ones(y.shape[:2])
+        self.least = x[0].new_full((len(y),), torch.inf)
+        self.since = torch.zeros_like(self.least, dtype=torch.int64)
         self.best: dict[str, Tensor] | None = None
 
     @torch.no_grad()
@@ -59,7 +58,8 @@ class Watch:
         """Whether all have stopped at this step, counted from 1."""
         if step % self.rule.every:
             return False
-        loss = losses(self.forward(params, self.x), self.y, self.w, self.task)
+        out = torch.cat([self.forward(params, part) for part in self.x], -1)
+        loss = losses(out, self.y, self.w, self.task)
         better = (loss < self.least) & (self.since < self.rule.patience)
         self.least = torch.where(better, loss, self.least)
         self.since = torch.where(better, 0, self.since + 1)

@@ -64,7 +64,7 @@ def mlp(
     """Fully connected ReLU network, Adam; `steps`, where given, counts instead of epochs.
 
     With `patience` a training stops early: after so many checks, one each `check_every` steps, without a lower loss on
-    the trusted rows.
+    the rows that it watches (`Stacked.watching`; `DataMixer` names the trusted ones).
     """
     return Stacked(
         partial(networks.mlp, hidden=tuple(hidden), layer_norm=layer_norm),
@@ -162,10 +162,10 @@ def make_predictor(predictor: Any, **params: Any) -> Predictor:
         return made
     if not isinstance(predictor, str):
         if not (hasattr(predictor, "fit") and hasattr(predictor, "predict")):
-            raise ParameterError.of("predictor", "DataValuator", _EXPECTED, predictor)
+            raise ParameterError.of("predictor", "raydm", _EXPECTED, predictor)
         return _wrapped(predictor, None)
     if predictor not in PREDICTORS and not predictor.startswith("sklearn."):
-        raise ParameterError.of("predictor", "DataValuator", _EXPECTED, predictor)
+        raise ParameterError.of("predictor", "raydm", _EXPECTED, predictor)
     spec = {"name": predictor, **params}
     try:
         if predictor in PREDICTORS:
@@ -176,7 +176,7 @@ def make_predictor(predictor: Any, **params: Any) -> Predictor:
         found = getattr(importlib.import_module(module), name)
         # Looked at before it is called: the name may come from a run's config.json, and calls nothing but an estimator
         if not (isinstance(found, type) and issubclass(found, BaseEstimator) and hasattr(found, "predict")):
-            raise ParameterError.of("predictor", "DataValuator", _EXPECTED, predictor)
+            raise ParameterError.of("predictor", "raydm", _EXPECTED, predictor)
         return _wrapped(found(**params), spec)
     except (TypeError, AttributeError, ModuleNotFoundError) as error:
         raise ParameterError(f"The predictor {predictor!r} cannot be made with {params}: {error}.") from error

@@ -86,6 +86,8 @@ class Stacked:
 
     def warm_started(self, fitted: FittedStack) -> Stacked:
         """A copy whose trainings start from a trained module, R = 1, and keep its scale of the targets."""
+        if len(fitted.location) != 1:
+            raise ParameterError.of("fitted", "warm_started", "one trained module", f"{len(fitted.location)} of them")
         other = copy.copy(self)
         other.warm = fitted
         return other
@@ -106,13 +108,13 @@ class Stacked:
         module = self.initial_module(sets, int(seed[0])).to(device)  # the only one, where all restart alike
         activations = _activations(module, sets.x)
         chunk = min(self._chunk(module, sets, activations), sets.rollouts)  # as `load` has it: rows are told by it
+        rows = max(1, self._memory() // (8 * chunk * activations))
         trained = [
-            self._train(module, int(seed[0]), sets[slice(a, a + chunk)], seed[a : a + chunk])
+            self._train(module, int(seed[0]), sets[slice(a, a + chunk)], seed[a : a + chunk], rows)
             for a in range(0, sets.rollouts, chunk)
         ]
         params = {name: torch.cat([p[name] for p, _, _ in trained]) for name in trained[0][0]}
         location, scale = torch.cat([t[1] for t in trained]), torch.cat([t[2] for t in trained])
-        rows = max(1, self._memory() // (8 * chunk * activations))
         return FittedStack(module, params, location, scale, sets.task, chunk, rows)
 
     def fit_predict(self, sets: TrainingSets, x: Tensor, *, seed: Seeds) -> Tensor:
@@ -131,9 +133,9 @@ class Stacked:
             # clone: tensors of the file are not aligned as trained ones are, and products would round differently
             params = {k.removeprefix("params."): v.clone() for k, v in tensors.items() if k.startswith("params.")}
             module = self.make_module(n_features, task.n_outputs)
-            shapes = {k: tuple(p.shape) for k, p in module.named_parameters()}
-            if shapes != {k: tuple(p.shape[1:]) for k, p in params.items()}:
-                raise RunError(f"{file}: holds another architecture than the run's config names. Expected {shapes}.")
+            if _shapes(module) != {k: tuple(p.shape[1:]) for k, p in params.items()}:
+                expected = f"Expected {_shapes(module)}."
+                raise RunError(f"{file}: holds another architecture than the run's config names. {expected}")
             x = torch.zeros(1, n_features, device=self._device())
             module = module.to(x.device)
             n = len(tensors["location"])
@@ -141,7 +143,7 @@ class Stacked:
             location, scale = (tensors[k].reshape(n, -1) for k in ("location", "scale"))
             return FittedStack(module, params, location, scale, task, n, rows)
         except (OSError, KeyError, SafetensorError) as error:
-            raise RunError(f"{file}: cannot be read ({error}). Run `raydm value` again.") from error
+            raise RunError(f"{file}: cannot be read ({error}). Make the run again.") from error
 
     def _device(self) -> str:
         return ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
@@ -169,7 +171,7 @@ class Stacked:
         return max(1, self._memory() // (floats * sets.x.element_size()))
 
     def _train(
-        self, module: nn.Module, seed_of_module: int, sets: TrainingSets, seed: Seeds
+        self, module: nn.Module, seed_of_module: int, sets: TrainingSets, seed: Seeds, rows: int
     ) -> tuple[dict[str, Tensor], Tensor, Tensor]:
         keep_graph = any(t.requires_grad for t in (sets.x, sets.y, sets.w))
         if keep_graph and not self.differentiable:
@@ -178,7 +180,7 @@ class Stacked:
         sets, location, scale = _standardised(sets, self.warm)
         state = self.optimizer.init(params)
         gradients = stacked_gradients(module, sets.task, keep_graph=keep_graph)
-        watch = self._watch(module, sets, location, scale)
+        watch = self._watch(module, sets, location, scale, rows)
         with torch.set_grad_enabled(keep_graph):
             for step, batch in enumerate(self._batches(sets, seed, gradients), start=1):
                 named = dict(zip(names, params, strict=True))
@@ -199,23 +201,28 @@ class Stacked:
     ) -> tuple[list[str], Params]:
         """Names and initial parameters (R, ...)."""
         if self.warm is not None:
+            if _shapes(module) != {name: tuple(p.shape[1:]) for name, p in self.warm.params.items()}:
+                raise ParameterError.of(
+                    "fitted", "warm_started", f"of the architecture {_shapes(module)}", self.warm.module
+                )
             start = {name: p.expand(len(seed), *p.shape[1:]) for name, p in self.warm.params.items()}
             return list(start), [p.to(sets.x).clone().requires_grad_() for p in start.values()]
         distinct, which = np.unique(seed, return_inverse=True)
         modules = [module if s == seed_of_module else self.initial_module(sets, int(s)) for s in distinct]
         return _stacked_parameters(modules, which, sets.w.device)
 
-    def _watch(self, module: nn.Module, sets: TrainingSets, location: Tensor, scale: Tensor) -> Watch | None:
-        """What stops the trainings, if anything does."""
+    def _watch(self, module: nn.Module, sets: TrainingSets, location: Tensor, scale: Tensor, rows: int) -> Watch | None:
+        """What stops the trainings, if anything does; it looks at so many rows at once."""
         if self.early_stopping is None or self.watched is None:
             return None
         x, y = (torch.from_numpy(a).to(sets.w.device) for a in (self.watched.x, self.watched.y))
         if sets.task.kind == "classification":
             y = y.expand(sets.rollouts, *y.shape)
         else:
-            y = (y.to(x.dtype).reshape(1, len(y), -1) - location[:, None]) / scale[:, None]
+            y = (y.to(sets.x.dtype).reshape(1, len(y), -1) - location[:, None]) / scale[:, None]
             y = y.squeeze(-1) if sets.task.n_outputs == 1 else y
-        return Watch(self.early_stopping, stacked_forward(module), x.to(sets.x.dtype), y.to(sets.x.dtype), sets.task)
+        parts = torch.split(x.to(sets.x.dtype), rows)
+        return Watch(self.early_stopping, stacked_forward(module), parts, y, sets.task)
 
     def _batches(self, sets: TrainingSets, seed: Seeds, gradients: Gradients) -> Iterator[Batch]:
         """The batch of each step: all rows, or (B,) of them where all rollouts see the same, else (R, B)."""
@@ -269,6 +276,10 @@ class FittedStack:
         tensors = {f"params.{k}": v.detach().cpu().contiguous() for k, v in self.params.items()}
         tensors |= {"location": self.location.detach().cpu(), "scale": self.scale.detach().cpu()}
         save_file(tensors, folder / "predictor.safetensors")
+
+
+def _shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(p.shape) for name, p in module.named_parameters()}
 
 
 def _refuse(module: nn.Module) -> None:

@@ -71,7 +71,7 @@ class NeighborVotes:
             held = load_file(file)
             x, y, w, constant = held["x"], held["y"], held["w"], held["constant"]
         except (OSError, KeyError, SafetensorError) as error:
-            raise RunError(f"{file}: cannot be read ({error}). Run `raydm value` again.") from error
+            raise RunError(f"{file}: cannot be read ({error}). Make the run again.") from error
         rollouts, n = w.shape
         if x.shape[-2:] != (n, n_features):
             raise RunError(f"{file}: holds {x.shape[-1]} features; the run's config names {n_features}.")

@@ -39,6 +39,7 @@ from raydm.report.plots import plot_discovery, plot_removal
 from raydm.valuation import ValueFunction, load_value_function
 
 FORMAT = 2
+_VERBS = {"format": "raydm value", "mix_format": "raydm mix"}  # by the key of its config.json
 _PACKAGES = ("raydm", "torch", "numpy", "scikit-learn", "pyarrow", "ray", "lightgbm", "xgboost")
 
 
@@ -207,6 +208,9 @@ def read_config(folder: Path, key: str, expected: int, verb: str) -> dict[str, A
         raise RunError(f"{folder}: is not a run directory (it has no config.json). Name what --out named.") from error
     except (OSError, ValueError) as error:
         raise RunError(f"{file}: cannot be read ({error}). Run `{verb}` again.") from error
+    other = next((_VERBS[k] for k in _VERBS if k != key and k in config), None) if isinstance(config, dict) else None
+    if other is not None:
+        raise RunError(f"{folder}: is a run of `{other}`, and one of `{verb}` is needed.")
     if not isinstance(config, dict) or config.get(key) != expected:
         raise RunError(f"{file}: is not of format {expected} of `{verb}`, which this raydm reads. Run it again.")
     return config

@@ -11,9 +11,8 @@ from torch import Tensor
 
 from raydm.data.examples import Examples
 from raydm.data.task import Task
-from raydm.errors import RaydmError
 from raydm.predictors import BlackBox, Fitted, Predictor, TrainingSets
-from raydm.utility import Problem, aligned, failed, one_thread
+from raydm.utility import Problem, aligned, training_of
 
 
 def training_sets(examples: Examples, weights: npt.NDArray[Any], task: Task) -> TrainingSets:
@@ -29,13 +28,8 @@ def fit(problem: Problem, examples: Examples, weights: npt.NDArray[Any], what: s
         RolloutError: a training failed; `what` says of what.
     """
     sets = training_sets(examples, weights, problem.task)
-    try:
-        with one_thread():
-            return problem.predictor.fit(sets, seed=np.repeat(problem.seeds(0, 1), sets.rollouts))
-    except RaydmError:
-        raise
-    except Exception as error:  # whatever a predictor of the user's own, or its arguments, may raise
-        raise failed(what, error) from error
+    with training_of(what):
+        return problem.predictor.fit(sets, seed=np.repeat(problem.seeds(0, 1), sets.rollouts))
 
 
 def predict(fitted: Fitted, x: npt.NDArray[Any], what: str) -> Tensor:
@@ -44,13 +38,8 @@ def predict(fitted: Fitted, x: npt.NDArray[Any], what: str) -> Tensor:
     Raises:
         RolloutError: predicting failed; `what` says of what.
     """
-    try:
-        with one_thread():
-            return fitted.predict(aligned(x)).detach().cpu()
-    except RaydmError:
-        raise
-    except Exception as error:  # as above; some find out only here that they were given too few rows
-        raise failed(what, error) from error
+    with training_of(what):  # some find out only here that they were given too few rows
+        return fitted.predict(aligned(x)).detach().cpu()
 
 
 def takes_weights(predictor: Predictor, task: Task) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from argparse import Namespace
 from typing import Any
@@ -15,16 +14,17 @@ from raydm.errors import ParameterError
 from raydm.estimators import DataValuator
 from raydm.metrics import discovery_auc, discovery_f1, discovery_recall_at_count, metric_for
 from raydm.report.evidence import LEARNED, Rankings, removal
-from raydm.report.run import finite
 from raydm.verbs.inputs import read_inputs
+from raydm.verbs.line import prints_line
 from raydm.verbs.setup import check_flags, check_judges, make_valuator, prepared_of, with_noise
 from raydm.verbs.value import learn, say_collapses
 
 _COLUMNS = ("method", "auc", "f1", "recall", "removal_gain", "test_score", "seconds")
 
 
-def run(arguments: Namespace) -> None:
-    """Runs the verb; prints one JSON line."""
+@prints_line
+def run(arguments: Namespace) -> dict[str, Any]:
+    """Runs the verb; its JSON line."""
     check_flags(arguments)
     names: list[str] = arguments.methods
     if len({*names}) < len(names):
@@ -48,8 +48,7 @@ def run(arguments: Namespace) -> None:
     rows = _once(rows)
     _show(rows)
     judge = "test" if prepared.test is not None else "validation"
-    line = {"set": inputs.name, "rows": len(prepared.train), "noise": arguments.noise, "judge": judge, "methods": rows}
-    print(json.dumps(finite(line), allow_nan=False))
+    return {"set": inputs.name, "rows": len(prepared.train), "noise": arguments.noise, "judge": judge, "methods": rows}
 
 
 def _rows(

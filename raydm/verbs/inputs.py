@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from raydm.data import SETS, load_set, read_table
+from raydm.data.labels import TaskKind
 from raydm.data.roles import Label
 from raydm.errors import DataError, ParameterError, one_of
 
@@ -26,6 +27,7 @@ class Inputs:
         test: a test set, or None.
         label: the label column, or several.
         names: what to call the three tables in messages.
+        task: of a named set; None: the labels tell.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Inputs:
     test: pa.Table | None
     label: Label
     names: tuple[str, str, str]
+    task: TaskKind | None = None
 
 
 def read_inputs(arguments: Namespace) -> Inputs:
@@ -51,8 +54,7 @@ def read_inputs(arguments: Namespace) -> Inputs:
     if not arguments.valid:
         known = f" If a named set was meant: {one_of(SETS)}." if not any(c in first for c in "./*") else ""
         raise ParameterError(
-            "Valuing files needs a small trusted validation set: add --valid FILE with rows whose labels you checked."
-            + known
+            "Files need a small trusted validation set: add --valid FILE with rows whose labels you checked." + known
         )
     train = read_table(arguments.train)
     label = tuple(arguments.label) if arguments.label else _usual_label(train, first)
@@ -72,7 +74,7 @@ def _named(name: str, arguments: Namespace) -> Inputs:
             raise ParameterError(f"--{flag} is for files; the named set {name!r} splits itself. Leave it out.")
     loaded = load_set(name, seed=arguments.seed, sizes=tuple(arguments.sizes) if arguments.sizes else None)
     parts = (f"{name} (train)", f"{name} (valid)", f"{name} (test)")
-    return Inputs(name, loaded.train, loaded.valid, loaded.test, loaded.label, parts)
+    return Inputs(name, loaded.train, loaded.valid, loaded.test, loaded.label, parts, loaded.task)
 
 
 def _usual_label(table: pa.Table, name: str) -> str:

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from argparse import Namespace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from raydm.data import Prepared, encode, fingerprint, read_table
+from raydm.checks import check_integer
+from raydm.data import Prepared, fingerprint
 from raydm.errors import ParameterError
 from raydm.estimators import DataMixer
+from raydm.metrics import metric_for
 from raydm.mixing.scores import gains
 from raydm.mixing.tables import check_mixable, mixed_table
-from raydm.report.atomic import check_free, new_file, new_folder
-from raydm.report.mix_run import load_mix_run, write_mix_run
+from raydm.report.atomic import check_free, new_folder
+from raydm.report.mix_run import write_mix_run
 from raydm.report.mixing import mixing_evidence, plot_mixing
-from raydm.report.run import finite
 from raydm.verbs.inputs import Inputs, read_inputs
-from raydm.verbs.setup import check_place, make_utility, prepared_of
+from raydm.verbs.line import prints_line
+from raydm.verbs.mix_apply import apply, check_learning
+from raydm.verbs.setup import check_judges, check_place, make_utility, prepared_of
 
 _SAME = (
     *("method", "predictor", "metric", "data_options", "label_options", "alpha", "steps", "outer_batch", "rollouts"),
@@ -32,14 +33,15 @@ _SAME = (
 _SHOWN = ("utility", "mean_h", "loss")  # of the history, beside the progress bar
 
 
-def run(arguments: Namespace) -> None:
-    """Runs the verb; prints one JSON line."""
-    if arguments.apply:
-        _apply(arguments)
-        return
+@prints_line
+def run(arguments: Namespace) -> dict[str, Any]:
+    """Runs the verb; its JSON line."""
+    check_integer("raydm mix", "seed", arguments.seed, 0)
+    check_integer("raydm mix", "test_repeats", arguments.test_repeats, 1)
     check_place(arguments)
-    if arguments.seed < 0:
-        raise ParameterError.of("seed", "raydm mix", "an integer >= 0", arguments.seed)
+    if arguments.apply:
+        return _apply(arguments)
+    check_learning(arguments)
     mixer = DataMixer(
         **{name: getattr(arguments, name) for name in _SAME},
         lam=None if arguments.lam == "beta" else arguments.lam,
@@ -52,19 +54,22 @@ def run(arguments: Namespace) -> None:
     inputs = read_inputs(arguments)
     out = arguments.out or Path("runs") / f"{inputs.name}-mix-{datetime.now().strftime('%Y%m%d-%H%M%S-%f')}"
     check_free(out)
+    if inputs.task == "classification":
+        raise ParameterError(f"raydm mix interpolates targets, and the labels of {inputs.name!r} are classes.")
     prepared = prepared_of(arguments, inputs, task="regression")
-    check_mixable(prepared.roles, inputs.train.column_names, inputs.names[0])
+    check_mixable(prepared.roles, inputs.names[0])
+    check_judges(metric_for(arguments.metric, "regression"), prepared, inputs, test=False)  # whose metrics are fixed
     for note in prepared.encoder.notes:  # of its other notes prepare has warned
         _say(note)
     _learn(mixer, prepared, quiet=arguments.quiet)
     judge, name = (prepared.test, "test") if prepared.test is not None else (prepared.valid, "validation")
     figures = gains(mixer.problem_, prepared.train, mixer.pairs_, judge, arguments.test_repeats)
-    evidence = mixing_evidence(mixer.pairs_, len(prepared.train), mixer.candidates_, figures, name)
+    evidence = mixing_evidence(mixer.mixer_, mixer.pairs_, prepared.train, mixer.candidates_, figures, name)
     with new_folder(out) as folder:
         write_mix_run(
             folder,
             config=_config(arguments, inputs, mixer),
-            mixed=mixer.mixed(inputs.train),
+            mixed=mixed_table(inputs.train, prepared.roles, mixer.pairs_, prepared.train.ids),
             history=mixer.history_,
             evidence=evidence,
             mixer=mixer.mixer_,
@@ -77,7 +82,7 @@ def run(arguments: Namespace) -> None:
     if name == "validation":
         _say("the figures are of the validation set, on which the settings were chosen: give --test for a fair judge")
     _say(f"the run is in {out}")
-    line = {
+    return {
         "run": str(out),
         "method": arguments.method,
         "rows": len(prepared.train),
@@ -87,30 +92,21 @@ def run(arguments: Namespace) -> None:
         "judge": name,
         "chosen": mixer.chosen_,
     }
-    print(json.dumps(finite(line), allow_nan=False))
 
 
-def _apply(arguments: Namespace) -> None:
+def _apply(arguments: Namespace) -> dict[str, Any]:
     """Mixes other rows by what a run learned: partners are looked for among these."""
-    out = arguments.out or Path("mixed.parquet")
-    check_free(out)
-    learned = load_mix_run(arguments.apply)
-    files: list[str] = arguments.train
-    table, name = read_table(files), files[0] if len(files) == 1 else f"{files[0]} and others"
-    check_mixable(learned.roles, table.column_names, name)
-    examples = encode(learned, table, name)
-    pairs = learned.mixer.pairs(examples, arguments.seed)
-    mixed = mixed_table(table, learned.roles, pairs, examples.ids)
-    with new_file(out) as file:
-        pq.write_table(mixed, file)
-    print(json.dumps({"out": str(out), "rows": len(examples), "mixed_rows": len(pairs)}))
+    for flag in ("valid", "test", "sizes", "label", "id", "features", "kind"):
+        if getattr(arguments, flag):
+            raise ParameterError(f"--{flag} is for learning; with --apply the run tells what is mixed. Leave it out.")
+    return apply(arguments)
 
 
 def _learn(mixer: DataMixer, prepared: Prepared, *, quiet: bool) -> None:
     steps = mixer.iterate(prepared)
     with tqdm(steps, desc=mixer.method, unit="step", file=sys.stderr, disable=quiet) as bar:
         for _ in bar:
-            bar.total = mixer.mixing_.total
+            bar.total = mixer.total_
             last = {k: v for k, v in mixer.history_[-1].items() if k in _SHOWN}
             bar.set_postfix({k: f"{v:.4g}" for k, v in last.items()}, refresh=False)
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import sys
 import time
 import warnings
 from argparse import Namespace
 from collections.abc import Sequence
-from contextlib import redirect_stdout
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,22 +29,16 @@ from raydm.neighborhood import (
     tune,
 )
 from raydm.report.atomic import check_free, new_file
-from raydm.report.run import finite
 from raydm.report.stream import write_tables
+from raydm.verbs.line import prints_line
 
 _VERB = "raydm neighbors"
 _ACTORS = 2  # on a cluster, where nobody says how many
 
 
-def run(arguments: Namespace) -> None:
-    """Runs the verb; prints one JSON line."""
-    with redirect_stdout(sys.stderr):  # where Ray tells of actors that died
-        line = _run(arguments)
-    print(json.dumps(finite(line), allow_nan=False))
-
-
-def _run(arguments: Namespace) -> dict[str, Any]:
-    """What the line says."""
+@prints_line
+def run(arguments: Namespace) -> dict[str, Any]:
+    """Runs the verb; its JSON line."""
     started = time.perf_counter()
     _check(arguments)
     out = arguments.out or Path("neighbors.parquet")
@@ -57,7 +48,7 @@ def _run(arguments: Namespace) -> dict[str, Any]:
         rows = parquet_only(rows).absolute()
     _wanted(arguments, 1).check(len(rows))
     name = arguments.data[0] if len(arguments.data) == 1 else f"{arguments.data[0]} and others"
-    shards = _shards(arguments)
+    shards = make_shards(arguments)
     try:
         wanted = _wanted(arguments, arguments.memory or shards.memory() // 2)
         recipe = make_recipe(rows, wanted, partial(shards.take, rows, wanted.block), name)
@@ -157,7 +148,8 @@ def _wanted(arguments: Namespace, memory: int) -> Wanted:
     )
 
 
-def _shards(arguments: Namespace) -> Any:
+def make_shards(arguments: Namespace) -> Any:
+    """Where the rows' shards live: here, or on Ray actors."""
     if not arguments.actors:
         return HereShards()
     from raydm.distributed.neighbors import RayShards  # Ray takes a second to import; a local run does not need it

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from argparse import Namespace
-from contextlib import redirect_stdout
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 
@@ -18,13 +16,15 @@ from raydm.neighborhood import machine_memory, stream_here
 from raydm.report.atomic import check_free, new_file
 from raydm.report.run import Run, load_run, values_table
 from raydm.report.score import BLOCK, Scorer, write_values
+from raydm.verbs.line import prints_line
 from raydm.verbs.neighbors import check_actors, parquet_only, say_notes
 
 _WHOLE = 8  # rows of up to 1/8 of the memory are read whole: encoded, they take several times that
 
 
-def run(arguments: Namespace) -> None:
-    """Runs the verb; prints one JSON line."""
+@prints_line
+def run(arguments: Namespace) -> dict[str, Any]:
+    """Runs the verb; its JSON line."""
     if arguments.threshold is not None and not 0 <= arguments.threshold <= 1:
         raise ParameterError.of("threshold", "raydm score", "a number in [0, 1]", arguments.threshold)
     check_actors(arguments, "raydm score", 0)
@@ -33,9 +33,8 @@ def run(arguments: Namespace) -> None:
     learned = load_run(arguments.run)
     threshold = learned.threshold if arguments.threshold is None else arguments.threshold
     files: list[str] = arguments.data
-    if arguments.stream or arguments.actors or _is_large(files):
-        with redirect_stdout(sys.stderr):  # where Ray tells of actors that died
-            values, selected, rows = _streamed(arguments, learned, threshold, out)
+    if arguments.stream or arguments.actors or is_large(files):
+        values, selected, rows = _streamed(arguments, learned, threshold, out)
     else:
         examples = encode(learned, read_table(files), files[0] if len(files) == 1 else f"{files[0]} and others")
         of_rows = learned.values(examples)
@@ -43,11 +42,11 @@ def run(arguments: Namespace) -> None:
         with new_file(out) as file:
             pq.write_table(values_table(examples.ids, of_rows, chosen), file)
         values, selected, rows = float(of_rows.mean()), int(chosen.sum()), len(of_rows)
-    line = {"run": str(arguments.run), "out": str(out), "rows": rows, "mean_value": values, "selected": selected}
-    print(json.dumps(line))
+    return {"run": str(arguments.run), "out": str(out), "rows": rows, "mean_value": values, "selected": selected}
 
 
-def _is_large(files: list[str]) -> bool:
+def is_large(files: list[str]) -> bool:
+    """Whether files are Parquet, and too large to be read whole."""
     if not all(file.name.lower().endswith((".parquet", ".pq")) for file in list_files(files)):
         return False
     return _WHOLE * ParquetRows.open(list_files(files)).bytes > machine_memory()

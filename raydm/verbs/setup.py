@@ -97,9 +97,9 @@ def with_noise(arguments: Namespace, prepared: Prepared) -> tuple[Prepared, npt.
     return dataclasses.replace(prepared, train=dataclasses.replace(prepared.train, y=y)), flipped
 
 
-def check_judges(metric: Metric, prepared: Prepared, inputs: Inputs) -> None:
+def check_judges(metric: Metric, prepared: Prepared, inputs: Inputs, *, test: bool = True) -> None:
     """Raises DataError where the metric is not defined on the validation or test set: before, not after learning."""
-    for examples, name in ((prepared.valid, inputs.names[1]), (prepared.test, inputs.names[2])):
+    for examples, name in ((prepared.valid, inputs.names[1]), (prepared.test if test else None, inputs.names[2])):
         if examples is not None:
             try:
                 metric(torch.zeros(1, len(examples), prepared.labels.n_outputs), torch.from_numpy(examples.y))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 from argparse import Namespace
 from datetime import datetime
@@ -19,17 +18,19 @@ from raydm.estimators import DataValuator
 from raydm.metrics import metric_for
 from raydm.report.atomic import check_free, new_folder
 from raydm.report.evidence import LEARNED, discovery, removal, verdict
-from raydm.report.run import finite, values_table, write_run
+from raydm.report.run import values_table, write_run
 from raydm.valuation import ValueFunction
 from raydm.valuation.methods import Learned
 from raydm.verbs.inputs import Inputs, read_inputs
+from raydm.verbs.line import prints_line
 from raydm.verbs.setup import check_flags, check_judges, make_valuator, prepared_of, with_noise
 
 _SHOWN = ("utility", "mean_h", "share", "error")  # of the history, beside the progress bar
 
 
-def run(arguments: Namespace) -> None:
-    """Runs the verb; prints one JSON line."""
+@prints_line
+def run(arguments: Namespace) -> dict[str, Any]:
+    """Runs the verb; its JSON line."""
     check_flags(arguments)
     valuator = make_valuator(arguments, arguments.method, arguments.method_args)
     inputs = read_inputs(arguments)
@@ -65,7 +66,7 @@ def run(arguments: Namespace) -> None:
     say_collapses(valuator)
     _say(sentence)
     _say(f"the run is in {out}")
-    line = {
+    return {
         "run": str(out),
         "method": arguments.method,
         "rows": len(prepared.train),
@@ -82,7 +83,6 @@ def run(arguments: Namespace) -> None:
         "returned": returned or ("learned" if arguments.method == "dvrl" else arguments.method),
         "selected": int(valuator.selected_.sum()),
     }
-    print(json.dumps(finite(line), allow_nan=False))
 
 
 def learn(valuator: DataValuator, prepared: Prepared, *, quiet: bool) -> None:

@@ -343,7 +343,7 @@ def test_an_empty_folder_is_a_place(call: Call, files: Files) -> None:
 @pytest.mark.parametrize(
     "torn",
     [
-        "raydm.report.run._dump",
+        "raydm.report.run.dump",
         "raydm.report.run.plot_removal",
         "raydm.valuation.value_function.save_file",
         "raydm.predictors.votes.save_file",

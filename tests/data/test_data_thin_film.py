@@ -17,7 +17,9 @@ BASE = np.array([1.5 + 0j])
 
 def test_a_bare_base_reflects_as_fresnel_says() -> None:
     none = np.empty((0, 1), complex)
-    assert reflectance(np.empty((1, 0)), none, BASE, np.array([500.0])) == pytest.approx(0.2**2)  # (1 - 1.5) / (1 + 1.5)
+    assert reflectance(np.empty((1, 0)), none, BASE, np.array([500.0])) == pytest.approx(
+        0.2**2
+    )  # (1 - 1.5) / (1 + 1.5)
 
 
 def test_a_quarter_wave_film() -> None:

@@ -39,7 +39,7 @@ def job(monkeypatch, capsys):
         return [json.loads(line) for line in lines if line[0] == "{"], [line for line in lines if line[0] != "{"]
 
     yield run
-    for name in ("common", "robust", "adapt", "regression", "validation_size"):
+    for name in ("common", "robust", "adapt", "regression", "validation_size", "mixing"):
         sys.modules.pop(name, None)  # names so plain are not left to other tests
 
 
@@ -112,6 +112,62 @@ def test_validation_size(job, tmp_path):
     assert rows[0]["all"] == rows[3]["all"]  # training and test rows do not depend on how many are trusted
     assert sum(line.startswith("| digits") for line in others) == 6
     assert picture.stat().st_size > 10_000
+
+
+TINY_MIX = [
+    *("--settings", json.dumps({"steps": 2, "rollouts": 2, "repeats": 1, "data_options": "1,2", "label_options": "1"})),
+    *("--predictor-args", '{"hidden": [4], "steps": 20, "patience": 1, "check_every": 5}'),
+    *("--sizes", 40, 20, "--test-repeats", 2),
+]
+
+
+@pytest.mark.parametrize("stop", ["valid", "holdout", "never"])
+def test_mixing(job, stop):
+    needs("no2")
+    methods = ["mixrl", "none", "global-knn"]
+    rows, _ = job("mixing", "no2", "--stop", stop, "--seeds", 2, "--methods", *methods, *TINY_MIX)
+    each, summaries = rows[:6], rows[6:]
+    assert [(row["method"], row["seed"]) for row in each] == [(m, seed) for seed in (0, 1) for m in methods]
+    assert [(row["set"], row["stop"], row["method"], row["seeds"]) for row in summaries] == [
+        ("no2", stop, method, 2) for method in methods
+    ]
+    for row in each:
+        assert row["ratio"] == pytest.approx(row["rmse"] / row["rmse_none"], abs=1e-3)
+        # Without mixing a seed's error is the same beside every method: rows that are absent have no part in it
+        assert row["rmse_none"] == pytest.approx(each[3 * row["seed"]]["rmse_none"], abs=2e-4)
+    assert each[1]["ratio"] == each[4]["ratio"] == 1.0
+    assert each[0]["rmse_none"] != each[3]["rmse_none"]
+    for summary, method in zip(summaries, methods, strict=True):
+        ratios = [row["ratio"] for row in each if row["method"] == method]
+        assert summary["ratio"]["min"] == min(ratios)
+        assert summary["ratio"]["mean"] == pytest.approx(np.mean(ratios), abs=1e-3)
+
+
+def test_mixing_of_several_labels(job):
+    needs("thin_film")
+    rows, _ = job("mixing", "thin_film", "--seeds", 1, "--methods", "c-mixup", *TINY_MIX)
+    assert rows[0]["mixed_rows"] > 0
+    assert rows[0]["rmse"] > 1  # in nm
+
+
+def test_what_mixing_watches(job, monkeypatch):
+    needs("no2")
+    mixing = importlib.import_module("mixing")
+    seen = []
+    monkeypatch.setattr(mixing, "gains", lambda problem, train, *_: seen.append((problem, train)) or {})
+    for stop in mixing.STOPS:
+        job("mixing", "no2", "--stop", stop, "--seeds", 1, "--methods", "none", *TINY_MIX)
+    valid, holdout, never = (problem.predictor for problem, _ in seen)
+    assert [len(train) for _, train in seen] == [40, 36, 40]
+    assert valid.watched is seen[0][0].valid
+    assert len(holdout.watched) == 4
+    assert not {*holdout.watched.ids} & {*seen[1][1].ids}  # what is watched is not trained on
+    assert never.early_stopping is None
+
+
+def test_mixing_refuses_another_predictor(job):
+    with pytest.raises(SystemExit):
+        job("mixing", "no2", "--predictor", "linear")
 
 
 def test_what_the_jobs_name_is_known():

@@ -224,7 +224,7 @@ def test_global_knn_finds_the_neighbours_that_do_right() -> None:
         ("c-mixup", {"alpha": -1}, "'alpha' parameter of c-mixup"),
         ("c-mixup", {"memory": 0}, "'memory' parameter of c-mixup"),
         ("global-knn", {"k": "1..x"}, "'k' parameter of raydm mix must be counts"),
-        ("global-knn", {"k": 100}, "needs an option"),
+        ("global-knn", {"k": 100}, "has 23 others, and the options begin at 100"),
         ("global-knn", {"distance": "cosine"}, "'distance' parameter of global-knn must be one of 'data', 'label'"),
         ("global-knn", {"search": "grid"}, "'search' parameter of global-knn must be one of 'all', 'bayes'"),
         ("global-knn", {"trials": 0}, "'trials' parameter of global-knn"),

@@ -52,5 +52,7 @@ def test_options_count_through_data_then_label():
 
 def test_small_training_sets_allow_fewer():
     assert Options((1, 3), (2, 4)).at_most(3) == Options((1, 3), (2,))
-    with pytest.raises(ParameterError, match="needs an option"):
+    with pytest.raises(
+        ParameterError, match="Each of 4 training rows has 3 others, and the options begin at 4 neighbours"
+    ):
         Options((4,), ()).at_most(3)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import numpy as np
 import pytest
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from torch import nn
 
+from raydm.data.examples import Examples
 from raydm.data.task import Task
 from raydm.predictors import PREDICTORS, SGD, BlackBox, Predictor, Stacked, make_predictor
 from raydm.testing import DifferentiablePredictorContract, PredictorContract
+from raydm.testing.predictors import problem
 
 CLASSES, TARGET, TARGETS = Task("classification", 3), Task("regression", 1), Task("regression", 2)
 
@@ -41,6 +44,28 @@ class TestMlpWithBatches(DifferentiablePredictorContract):
 
     def make(self, task: Task) -> Predictor:
         return make_predictor("mlp", hidden=[8], epochs=8, batch_size=16, device="cpu")
+
+    test_weight_two_is_an_example_that_is_there_twice = None
+
+
+class TestMlpOfPresentRowsThatStopsEarly(PredictorContract):
+    """Trained on 16 rows a step of those that a set holds, by its loss on five rows more."""
+
+    def make(self, task: Task) -> Predictor:
+        made = make_predictor(
+            "mlp", hidden=[8], steps=60, batch_size=16, patience=2, check_every=5, layer_norm=True, device="cpu"
+        )
+        x, y = problem(task, 45, self.n_features)
+        return made.watching(Examples(x[40:], y[40:], np.arange(5)))
+
+    test_weight_two_is_an_example_that_is_there_twice = None
+
+
+class TestMlpWithLayerNorm(DifferentiablePredictorContract):
+    """And rows present alone."""
+
+    def make(self, task: Task) -> Predictor:
+        return make_predictor("mlp", hidden=[8], steps=12, batch_size=16, layer_norm=True, device="cpu")
 
     test_weight_two_is_an_example_that_is_there_twice = None
 

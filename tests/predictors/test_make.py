@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 
 import numpy as np
 import pytest
@@ -15,12 +16,36 @@ from sklearn.preprocessing import scale
 from raydm.data.task import Task
 from raydm.errors import MissingPackageError, ParameterError
 from raydm.predictors import BlackBox, Stacked, TrainingSets, make_predictor
+from raydm.predictors.early_stopping import EarlyStopping
 
 
 def test_a_name_with_arguments():
     predictor = make_predictor("mlp", hidden=[4], lr=0.1)
     assert isinstance(predictor, Stacked)
     assert predictor.config() == {"name": "mlp", "hidden": [4], "lr": 0.1}
+
+
+def test_an_mlp_that_stops_early_and_sees_present_rows():
+    made = make_predictor("mlp", hidden=[4], steps=9, batch_size=2, patience=3, check_every=5)
+    assert (made.steps, made.epochs, made.batch_size) == (9, None, 2)
+    assert made.early_stopping == EarlyStopping(3, 5)
+    config = json.loads(json.dumps(made.config()))
+    rebuilt = make_predictor(config.pop("name"), **config)
+    assert (rebuilt.steps, rebuilt.early_stopping) == (9, EarlyStopping(3, 5))
+    assert make_predictor("mlp").early_stopping is None
+    assert make_predictor("mlp", patience=None).early_stopping is None
+    with pytest.raises(ParameterError, match="'patience' parameter of EarlyStopping"):
+        make_predictor("mlp", patience=0)
+    with pytest.raises(ParameterError, match="needs a batch_size beside steps"):
+        make_predictor("mlp", steps=9, batch_size=None)
+
+
+def test_an_mlp_with_layer_norm():
+    module = make_predictor("mlp", hidden=[4, 3], layer_norm=True).make_module(5, 2)
+    assert [type(part).__name__ for part in module] == [*["Linear", "LayerNorm", "ReLU"] * 2, "Linear"]
+    assert [part.weight.shape[0] for part in module if hasattr(part, "weight")] == [4, 4, 3, 3, 2]
+    plain = make_predictor("mlp", hidden=[4, 3]).make_module(5, 2)
+    assert [type(part).__name__ for part in plain] == [*["Linear", "ReLU"] * 2, "Linear"]
 
 
 def test_a_scikit_learn_class_by_its_dotted_name():

@@ -15,6 +15,7 @@ from raydm import networks
 from raydm.data.task import Task
 from raydm.errors import ParameterError, RunError
 from raydm.predictors import SGD, Adam, Stacked, TrainingSets
+from raydm.predictors.batches import present_only
 from raydm.predictors.forward import stacked_forward
 from raydm.seeding import stream
 
@@ -30,6 +31,7 @@ def with_norm(d: int, c: int) -> nn.Module:
 MODULES = {
     "linear": networks.linear,
     "mlp": partial(networks.mlp, hidden=(7, 5)),
+    "mlp with norm": partial(networks.mlp, hidden=(7, 5), layer_norm=True),
     "cnn": lambda d, c: networks.small_cnn((4, 4, 1), c, channels=(2, 3)),
     "own": with_norm,
 }
@@ -55,8 +57,17 @@ def sets_of(task: Task, dtype=torch.float64) -> TrainingSets:
     return TrainingSets(x, y if task == CLASSES else y.to(dtype), w, task)
 
 
-def plain(make_module, optimizer, sets, r, seed, epochs, batch_size):
-    """Predictions for x of one module, trained as anyone would with torch.optim."""
+def orders(seed, epochs, batch_size):
+    """Passes over all rows."""
+    order = stream(int(seed), "order")
+    for _ in range(epochs):
+        rows = np.arange(N) if batch_size is None else order.permutation(N)
+        for start in range(0, N, batch_size or N):
+            yield rows[start : start + (batch_size or N)]
+
+
+def plain(make_module, optimizer, sets, r, seed, batches):
+    """Predictions for x of one module, trained as anyone would with torch.optim on batches of rows."""
     torch.manual_seed(int(seed))
     module = make_module(D, sets.task.n_outputs).to(sets.x.dtype)
     steps, w, y, location, scale = optimizer(module.parameters()), sets.w[r], sets.y, 0.0, 1.0
@@ -64,19 +75,15 @@ def plain(make_module, optimizer, sets, r, seed, epochs, batch_size):
         location = np.average(y, weights=w)
         scale = np.average((y - location) ** 2, weights=w) ** 0.5
         y = (y - location) / scale
-    order = stream(int(seed), "order")
-    for _ in range(epochs):
-        rows = np.arange(N) if batch_size is None else order.permutation(N)
-        for start in range(0, N, batch_size or N):
-            b = rows[start : start + (batch_size or N)]
-            out = module(sets.x[b])
-            if sets.task == CLASSES:
-                each = functional.cross_entropy(out, y[b], reduction="none")
-            else:
-                each = (out[:, 0] - y[b]) ** 2
-            steps.zero_grad()
-            ((w[b] * each).sum() / w[b].sum()).backward()
-            steps.step()
+    for b in batches:
+        out = module(sets.x[b])
+        if sets.task == CLASSES:
+            each = functional.cross_entropy(out, y[b], reduction="none")
+        else:
+            each = (out[:, 0] - y[b]) ** 2
+        steps.zero_grad()
+        ((w[b] * each).sum() / w[b].sum()).backward()
+        steps.step()
     with torch.no_grad():
         out = module(sets.x)
     return out.softmax(-1) if sets.task == CLASSES else out * scale + location
@@ -93,8 +100,37 @@ def test_stack_is_a_loop_over_plain_trainings(task, module, optimizer, batch_siz
     stacked = Stacked(MODULES[module], optimizer=ours, epochs=4, batch_size=batch_size, device="cpu")
     p = stacked.fit_predict(sets, sets.x, seed=seeds)
     for r in range(R):
-        expected = plain(MODULES[module], theirs, sets, r, seeds[r], 4, batch_size)
+        expected = plain(MODULES[module], theirs, sets, r, seeds[r], orders(seeds[r], 4, batch_size))
         torch.testing.assert_close(p[r], expected, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("seeds", [SHARED, DISTINCT], ids=["shared", "distinct"])
+@pytest.mark.parametrize("module", ["mlp", "own"])
+@pytest.mark.parametrize("task", [CLASSES, TARGETS], ids=lambda t: t.kind)
+def test_a_stack_trained_on_present_rows_is_a_loop_too(task, module, seeds):
+    ours, theirs = OPTIMIZERS["adam"]
+    sets = sets_of(task)
+    p = Stacked(MODULES[module], optimizer=ours, steps=13, batch_size=8, device="cpu").fit_predict(
+        sets, sets.x, seed=seeds
+    )
+    for r in range(R):
+        rows = list(present_only(seeds[r : r + 1], sets.w[r : r + 1], 8, 13))
+        assert (sets.w[r, torch.cat(rows, -1)] > 0).all()
+        expected = plain(MODULES[module], theirs, sets, r, seeds[r], [b[0] for b in rows])
+        torch.testing.assert_close(p[r], expected, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("seeds", [SHARED, DISTINCT], ids=["shared", "distinct"])
+@pytest.mark.parametrize("task", [CLASSES, TARGETS], ids=lambda t: t.kind)
+def test_trained_on_present_rows_a_set_is_as_one_that_stands_alone(task, seeds):
+    # The first 10, 20 and 30 rows, with the rest of 30 absent or not there at all.
+    sets, held = sets_of(task), [10, 20, 30]
+    w = torch.stack([torch.arange(N) < n for n in held]).double()
+    stacked = Stacked(MODULES["mlp"], optimizer=Adam(0.02), steps=25, batch_size=8, device="cpu")
+    p = stacked.fit_predict(TrainingSets(sets.x, sets.y, w, task), sets.x, seed=seeds)
+    for r, n in enumerate(held):
+        alone = TrainingSets(sets.x[:n], sets.y[:n], torch.ones(1, n).double(), task)
+        torch.testing.assert_close(stacked.fit_predict(alone, sets.x, seed=seeds[r : r + 1])[0], p[r])
 
 
 def test_in_float32_too():
@@ -103,7 +139,7 @@ def test_in_float32_too():
     p = Stacked(MODULES["mlp"], optimizer=ours, epochs=4, device="cpu").fit_predict(sets, sets.x, seed=DISTINCT)
     assert p.dtype == torch.float32
     for r in range(R):
-        expected = plain(MODULES["mlp"], theirs, sets, r, DISTINCT[r], 4, None)
+        expected = plain(MODULES["mlp"], theirs, sets, r, DISTINCT[r], orders(DISTINCT[r], 4, None))
         torch.testing.assert_close(p[r], expected, rtol=1e-5, atol=1e-6)
 
 
@@ -251,6 +287,10 @@ def test_dropout_that_drops_nothing_is_no_obstacle():
     [
         ({"epochs": 0}, r"'epochs' parameter of Stacked must be an integer >= 1. Got 0"),
         ({"epochs": 1, "batch_size": 0}, r"'batch_size' parameter of Stacked must be None or an integer >= 1. Got 0"),
+        ({"steps": 0, "batch_size": 4}, r"'steps' parameter of Stacked must be an integer >= 1. Got 0"),
+        ({}, "either epochs or steps. Got epochs=None, steps=None"),
+        ({"epochs": 1, "steps": 2, "batch_size": 4}, "either epochs or steps. Got epochs=1, steps=2"),
+        ({"steps": 2}, "needs a batch_size beside steps. Got None"),
     ],
 )
 def test_bad_parameters_are_refused(arguments, message):
