@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from raydm.errors import ParameterError
+
 
 class Policy(Protocol):
     """What the learner asks of a policy. Axes: R rollouts, N examples of the batch."""
@@ -111,3 +113,33 @@ class StraightThrough(Relaxed):
     def log_prob(self, actions: Tensor) -> Tensor:
         """Bernoulli's: (R,)."""
         return Bernoulli.log_prob(self, actions)
+
+
+@dataclass(frozen=True)
+class Deterministic:
+    """One action, sure: R_phi itself says it, and the gradient goes through it (Hu et al. 2019, weighting).
+
+    Attributes:
+        actions: (N, ...), differentiable in phi.
+    """
+
+    actions: Tensor
+
+    @property
+    def mean(self) -> Tensor:
+        """The actions, (N, ...)."""
+        return self.actions
+
+    def draw(self, rollouts: int, rng: np.random.Generator) -> Tensor:
+        """The actions R times over, (R, N, ...), with their gradient; the generator is not used."""
+        return self.actions.expand(rollouts, *self.actions.shape)
+
+    def log_prob(self, actions: Tensor) -> Tensor:
+        """There is none: nothing is drawn.
+
+        Raises:
+            ParameterError: always.
+        """
+        raise ParameterError(
+            "Deterministic actions have no log-probability, so there is no score function. Use the gradient Pathwise."
+        )
