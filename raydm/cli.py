@@ -205,10 +205,13 @@ def _mix(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("learning, by mixrl").add_argument
     add("--steps", type=int, default=60, help="outer iterations (default 60)")
     add("--outer-batch", type=int, metavar="B", help="examples drawn a step (default: all, at most 1000)")
+    add("--admit", type=float, default=0.5, metavar="SHARE", help="of the possible mixed rows, those of the least "
+        "label error, that are let in (default 0.5; 1: all)")  # fmt: skip
     add("--rollouts", type=int, default=16, metavar="R", help="inner trainings a step (default 16)")
+    add("--warm-start", action="store_true", help="they start from a predictor of the training rows, not from scratch")
     add("--baseline", default="leave-one-out", help="leave-one-out (default), moving-average")
     add("--reward-scale", type=_scale, default="std", metavar="C", help="a number > 0, or std (default)")
-    add("--learning-rate", type=float, default=0.001, help="of Adam on h_theta (default 0.001)")
+    add("--learning-rate", type=float, default=0.01, help="of Adam on h_theta (default 0.01)")
     add("--no-anneal", dest="anneal", action="store_false", help="keep it constant, instead of falling along a cosine")
     add("--exploration", type=float, default=1e3, help="weight of the exploration penalty (default 1000)")
     add("--mean-bounds", type=float, nargs=2, default=(0.1, 0.9), metavar=("LOW", "HIGH"),

@@ -367,6 +367,9 @@ def test_what_is_not_finite_is_named(data: Any) -> None:
         bad[4] = value
         with pytest.raises(DataError, match=f"row 5: the label is {what}"):
             DataMixer(**MIXUP).fit(x, bad, X_valid=xv, y_valid=yv)
+    bad[4] = np.nan
+    with pytest.raises(DataError, match=r"X, column .*, row 5: the label is missing"):  # before rows are held out
+        DataMixer(**MIXUP).fit(x, bad)
     far = x.copy()
     far[2, 1] = np.inf
     with pytest.raises(ValueError, match="infinity"):

@@ -15,8 +15,9 @@ How a training ends decides what mixing can add, and the paper does not say on w
 
 from __future__ import annotations
 
+import argparse
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -34,24 +35,31 @@ STOPS = ("valid", "holdout", "never")
 _HELD = 0.1
 
 
-def prepared_set(name: str, seed: int, sizes: tuple[int, int] | None) -> Prepared:
+def prepared_set(name: str, seed: int, sizes: tuple[int, int]) -> Prepared:
     """The split that a seed draws, encoded."""
-    loaded = load_set(name, seed=seed, sizes=sizes or SIZES[name])
+    loaded = load_set(name, seed=seed, sizes=sizes)
     return prepare(loaded.train, loaded.valid, loaded.test, label=loaded.label, id="id")
 
 
+def stopping(prepared: Prepared, seed: int, predictor: Stacked, stop: str) -> tuple[Prepared, Stacked]:
+    """The rows that are trained on, and the predictor with the rows that it watches."""
+    if stop != "holdout":
+        return prepared, predictor
+    order = np.random.default_rng(seed).permutation(len(prepared.train))
+    held = round(_HELD * len(order))
+    watched, train = prepared.train.take(order[:held]), prepared.train.take(np.sort(order[held:]))
+    return replace(prepared, train=train), predictor.watching(watched)
+
+
 def one_seed(
-    prepared: Prepared, seed: int, methods: list[str], predictor: Stacked, settings: Row, stop: str, repeats: int
+    prepared: Prepared, seed: int, methods: Mapping[str, Row], predictor: Stacked, stop: str, repeats: int
 ) -> Iterator[Row]:
+    """A row of each method, which are arguments of `DataMixer` by the name that the row is given."""
     assert prepared.test is not None
-    if stop == "holdout":
-        order = np.random.default_rng(seed).permutation(len(prepared.train))
-        held = round(_HELD * len(order))
-        watched, train = prepared.train.take(order[:held]), prepared.train.take(np.sort(order[held:]))
-        prepared, predictor = replace(prepared, train=train), predictor.watching(watched)
-    for method in methods:
+    prepared, predictor = stopping(prepared, seed, predictor, stop)
+    for method, settings in methods.items():
         started = time.perf_counter()
-        mixer = DataMixer(method, random_state=seed, predictor=predictor, **settings)
+        mixer = DataMixer(random_state=seed, predictor=predictor, **settings)
         for _ in mixer.iterate(prepared):
             pass
         seconds = time.perf_counter() - started
@@ -59,8 +67,8 @@ def one_seed(
         yield {"method": method, "seed": seed, "mixed_rows": len(mixer.pairs_), **figures, "seconds": seconds}
 
 
-def main() -> None:
-    arguments = parser(__doc__, seeds=10, methods=METHODS)
+def parsed(arguments: argparse.ArgumentParser) -> tuple[argparse.Namespace, Stacked]:
+    """What is given, beside the arguments of `common.parser` a set, its sizes, and how trainings end; the predictor."""
     arguments.add_argument("name", choices=list(SIZES))
     arguments.add_argument("--sizes", type=int, nargs=2, metavar=("N", "M"))
     arguments.add_argument("--stop", choices=STOPS, default="valid")
@@ -69,15 +77,17 @@ def main() -> None:
     if given.predictor != "auto":
         arguments.error("--predictor: this job trains an MLP; --predictor-args change it")
     params = {**MLP, **given.predictor_args} | ({"patience": None} if given.stop == "never" else {})
-    predictor = make_predictor("mlp", **params)
-    sizes = tuple(given.sizes) if given.sizes else None
+    given.sizes = tuple(given.sizes or SIZES[given.name])
+    return given, make_predictor("mlp", **params)
+
+
+def main() -> None:
+    given, predictor = parsed(parser(__doc__, seeds=10, methods=METHODS))
+    methods = {method: {"method": method, **given.settings} for method in given.methods}
 
     def one(seed: int) -> Iterator[Row]:
-        rows = one_seed(
-            prepared_set(given.name, seed, sizes), seed, given.methods, predictor, given.settings, given.stop,
-            given.test_repeats,
-        )  # fmt: skip
-        for row in rows:
+        prepared = prepared_set(given.name, seed, given.sizes)
+        for row in one_seed(prepared, seed, methods, predictor, given.stop, given.test_repeats):
             yield {"set": given.name, "stop": given.stop, **row}
 
     report(over_seeds(given, one), ("set", "stop", "method"))

@@ -57,7 +57,7 @@ class Rows(Protocol):
         ...
 
     def where(self, first: int, count: int) -> str:
-        """What to call `count` rows from row `first` in messages: file, and rows counted from 1."""
+        """What to call `count` rows from row `first` in messages: the file, and the row from which these count."""
         ...
 
 
@@ -136,9 +136,8 @@ class ParquetRows:
     def where(self, first: int, count: int) -> str:
         """See `Rows`."""
         place = bisect.bisect_right(self.starts, first) - 1
-        row = first - self.starts[place] + 1
         more = "" if first + count <= self.starts[place + 1] else " and the next file"
-        return f"{self.files[place]}{more}, the {count} rows from row {row}"
+        return f"{self.files[place]}{more}{_from(first - self.starts[place], count)}"
 
 
 def _read(file: Path, first: int, end: int, columns: Sequence[str] | None, rows: int) -> Iterator[pa.Table]:
@@ -200,7 +199,7 @@ class TableRows:
 
     def where(self, first: int, count: int) -> str:
         """See `Rows`."""
-        return f"{self.name}, the {count} rows from row {first + 1}"
+        return f"{self.name}{_from(first, count)}"
 
 
 def open_rows(source: Source | Sequence[Source]) -> ParquetRows | TableRows:
@@ -218,3 +217,10 @@ def open_rows(source: Source | Sequence[Source]) -> ParquetRows | TableRows:
 def spans(count: int, size: int) -> list[Span]:
     """0 .. count - 1 in spans of `size` rows; the last may be smaller."""
     return [(start, min(start + size, count)) for start in range(0, count, size)]
+
+
+def _from(first: int, count: int) -> str:
+    """Behind the name of a file: which row is meant, or from which row a message about a block counts rows."""
+    if count == 1:
+        return f", row {first + 1}"
+    return f", counted from row {first + 1}" if first else ""

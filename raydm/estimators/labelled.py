@@ -90,6 +90,10 @@ class Labelled(BaseEstimator):  # type: ignore[misc]
         for column in columns:
             check_column(table, column, what="label", name="X")
         labels = table.select(columns).to_pandas()
+        for column, missing in labels.isna().items():  # named by its row of X, not of the rows that are held out
+            if missing.any():
+                row = int(missing.to_numpy().argmax()) + 1
+                raise DataError(f"X, column {column!r}, row {row}: the label is missing. Fill it in or drop the row.")
         n = len(labels)
         if n < 2:
             raise DataError(f"X has n_samples = {n}; holding a validation set out needs 2. Pass X_valid and y_valid.")

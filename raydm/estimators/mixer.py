@@ -53,8 +53,8 @@ class DataMixer(Labelled):
         data_options: numbers of nearest neighbours by the distance of features: "1..16", "10..270:10", "2^0..2^8", a
             list, or "none".
         label_options: the same by the distance of labels.
-        lam, alpha, steps, outer_batch, rollouts, baseline, reward_scale, learning_rate, anneal, exploration,
-            mean_bounds, threshold, repeats: how MixRL learns; see `raydm.mixing.settings.MixSettings`.
+        lam, alpha, admit, steps, outer_batch, rollouts, baseline, reward_scale, learning_rate, anneal, exploration,
+            mean_bounds, threshold, repeats, warm_start: how MixRL learns; see `raydm.mixing.settings.MixSettings`.
         validation_share: of the training rows that are held out where no validation set is given, in (0, 1).
         utility: where rollouts run: `raydm.utility.InProcess`, or `raydm.distributed.RayRollouts(actors=4)`.
         shard: rollouts trained at once, >= 1.
@@ -87,6 +87,7 @@ class DataMixer(Labelled):
         label_options: str | Sequence[int] = "1..16",
         lam: float | None = MixSettings.lam,
         alpha: float = MixSettings.alpha,
+        admit: float = MixSettings.admit,
         steps: int = MixSettings.steps,
         outer_batch: int | None = MixSettings.outer_batch,
         rollouts: int = MixSettings.rollouts,
@@ -98,6 +99,7 @@ class DataMixer(Labelled):
         mean_bounds: tuple[float, float] = MixSettings.mean_bounds,
         threshold: float | None = MixSettings.threshold,
         repeats: int = MixSettings.repeats,
+        warm_start: bool = MixSettings.warm_start,
         validation_share: float = 0.2,
         utility: MakeUtility = InProcess,
         shard: int = 16,
@@ -113,6 +115,7 @@ class DataMixer(Labelled):
         self.label_options = label_options
         self.lam = lam
         self.alpha = alpha
+        self.admit = admit
         self.steps = steps
         self.outer_batch = outer_batch
         self.rollouts = rollouts
@@ -124,6 +127,7 @@ class DataMixer(Labelled):
         self.mean_bounds = mean_bounds
         self.threshold = threshold
         self.repeats = repeats
+        self.warm_start = warm_start
         self.validation_share = validation_share
         self.utility = utility
         self.shard = shard
@@ -211,7 +215,10 @@ class DataMixer(Labelled):
         return _in_the_form_of(X, columns), targets[:, 0] if len(roles.labels) == 1 else targets
 
     def fit_resample(self, X: Any, y: Any = None, *, X_valid: Any = None, y_valid: Any = None) -> tuple[Any, Any]:
-        """Fits, and returns the rows with what is mixed of them, as imbalanced-learn's samplers do."""
+        """Fits, and returns the rows with what is mixed of them.
+
+        imbalanced-learn's pipelines refuse a step that has `transform` beside it: `MixedRegressor` serves there, too.
+        """
         return self.fit(X, y, X_valid=X_valid, y_valid=y_valid).transform(X, y)
 
     def features(self, X: Any) -> Any:
@@ -230,8 +237,8 @@ class DataMixer(Labelled):
         check_integer(owner, "random_state", self.random_state, 0)
 
     def _settings(self) -> MixSettings:
-        names = ("lam", "alpha", "steps", "outer_batch", "rollouts", "baseline", "reward_scale", "learning_rate")
-        more = ("anneal", "exploration", "mean_bounds", "threshold", "repeats")
+        names = ("lam", "alpha", "admit", "steps", "outer_batch", "rollouts", "baseline", "reward_scale")
+        more = ("learning_rate", "anneal", "exploration", "mean_bounds", "threshold", "repeats", "warm_start")
         options = Options(*(counts(getattr(self, name), name) for name in ("data_options", "label_options")))
         return MixSettings(options=options, **{name: getattr(self, name) for name in (*names, *more)})
 

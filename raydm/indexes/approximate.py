@@ -126,7 +126,8 @@ def train(spec: IndexSpec, sample: Floats, *, seed: int = 0) -> Trained:
     index.cp.min_points_per_centroid = 1
     index.cp.seed = seed + 1
     if faiss.get_num_gpus() > 0:
-        index.clustering_index = faiss.index_cpu_to_all_gpus(faiss.IndexFlatL2(d))
+        centres = index.clustering_index = faiss.index_cpu_to_all_gpus(faiss.IndexFlatL2(d))
+        centres.this.own(True)  # the assignment gave it away to an index that does not free it
     with faiss_threads(faiss):
         index.train(sample)
     return Trained(spec, d, faiss.serialize_index(index))

@@ -13,6 +13,7 @@ from raydm.indexes.part import NOBODY, Candidates, Distances, Floats, Ids, Probe
 from raydm.neighbors import Search, candidate_search, distances
 
 _PIECE = 2**14  # points at a time whose distances are computed in float64
+_SCANNED = 256  # queries at a time, from these: 32 MiB
 
 
 class Exact:
@@ -119,17 +120,29 @@ def scan(
 ) -> tuple[Distances, Ids, Ids]:
     """`raydm.indexes.part.Part.within`, among points that come with their ids and places, some at a time."""
     ours = torch.from_numpy(queries.astype(np.float64))
-    nothing = np.full((len(queries), 0), NOBODY)
-    best = nothing.astype(np.float64), nothing, nothing
+    nothing = np.full((len(queries), count), NOBODY)
+    best = np.full((len(queries), count), np.inf), nothing, nothing.copy()
     for x, ids, places in among:
-        each = distances(ours, torch.from_numpy(x.astype(np.float64))).numpy()
-        each[each > radius[:, None]] = np.inf
-        if exclude is not None:
-            each[ids == exclude[:, None]] = np.inf
-        few = min(count, each.shape[1])
-        bound = np.partition(each, few - 1, axis=1)[:, few - 1 : few]
-        near = np.flatnonzero((each <= bound).any(0))  # ties among them
-        named = (np.broadcast_to(a[near], (len(queries), len(near))) for a in (ids, places))
-        ds, near_ids, near_places = (np.concatenate(p, 1) for p in zip(best, (each[:, near], *named), strict=True))
-        best = nearest_first(ds, near_ids, near_places, count)
-    return best if best[0].shape[1] else nearest_first(*best, count)
+        order = np.argsort(ids, kind="stable")
+        theirs, ids, places = torch.from_numpy(x[order].astype(np.float64)), ids[order], places[order]
+        for start in range(0, len(queries), _SCANNED):
+            rows = slice(start, start + _SCANNED)
+            each = distances(ours[rows], theirs).numpy()
+            each[each > radius[rows, None]] = np.inf
+            if exclude is not None:
+                each[ids == exclude[rows, None]] = np.inf
+            near = _smallest(each, min(count, len(ids)))
+            named = np.take_along_axis(each, near, 1), ids[near], places[near]
+            ds, near_ids, near_places = (np.concatenate([b[rows], n], 1) for b, n in zip(best, named, strict=True))
+            better = nearest_first(ds, near_ids, near_places, count)
+            for known, found in zip(best, better, strict=True):
+                known[rows] = found
+    return best
+
+
+def _smallest(each: Distances, count: int) -> Ids:
+    """Where the `count` least of each row are, of equals the first: (Q, count); in no order, for sorts dread ties."""
+    bound = np.partition(each, count - 1, axis=1)[:, count - 1 : count]
+    less, equal = each < bound, each == bound
+    chosen = less | (equal & (equal.cumsum(1) <= count - less.sum(1, keepdims=True)))
+    return np.nonzero(chosen)[1].reshape(len(each), count)

@@ -5,9 +5,10 @@ Written after FAISS's documentation and run by the tests against stand-ins for i
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, Literal, get_args
 
-from raydm.errors import ParameterError, one_of
+from raydm.errors import ParameterError, RaydmWarning, one_of
 
 Layout = Literal["auto", "off", "replicate", "shard"]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
@@ -17,7 +18,7 @@ _SHARE = 0.6  # of one GPU's memory, up to which an index is copied to each
 
 
 def on_gpus(faiss: Any, index: Any, layout: Layout, size: int) -> Any | None:
-    """The index on all GPUs that FAISS sees; None where there are none, or the index has no form for them.
+    """The index on all GPUs that FAISS sees; None where there are none, or they have no form or no room for it.
 
     The one on the CPU stays as it is: it keeps the vectors that decide the order of candidates.
 
@@ -30,6 +31,9 @@ def on_gpus(faiss: Any, index: Any, layout: Layout, size: int) -> Any | None:
 
     Raises:
         ParameterError: an unknown layout.
+
+    Warns:
+        RaydmWarning: GPUs have no form or no room for it.
     """
     if layout not in LAYOUTS:
         raise ParameterError.of("gpu", "the index", one_of(LAYOUTS), layout)
@@ -39,13 +43,20 @@ def on_gpus(faiss: Any, index: Any, layout: Layout, size: int) -> Any | None:
     options.shard = faiss.get_num_gpus() > 1 and (
         layout == "shard" or (layout == "auto" and size > _SHARE * _memory_of_one())
     )
-    if not isinstance(index, faiss.IndexIVF):
-        return faiss.index_cpu_to_all_gpus(index, co=options)
-    index.set_direct_map_type(faiss.DirectMap.NoMap)  # which FAISS cannot split
+    inverted = isinstance(index, faiss.IndexIVF)
+    if inverted:
+        index.set_direct_map_type(faiss.DirectMap.NoMap)  # which FAISS cannot split
     try:
         return faiss.index_cpu_to_all_gpus(index, co=options)
+    except RuntimeError as error:  # of ivf-pq GPUs know some sizes alone: 8 bits, certain m that fit in shared memory
+        reason = str(error).splitlines()[-1]
+        warnings.warn(
+            f"FAISS cannot put the index on GPUs, so it is searched on the CPU ({reason}).", RaydmWarning, stacklevel=2
+        )
+        return None
     finally:
-        index.set_direct_map_type(faiss.DirectMap.Array)
+        if inverted:
+            index.set_direct_map_type(faiss.DirectMap.Array)
 
 
 def _memory_of_one() -> float:

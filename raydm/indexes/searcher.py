@@ -40,9 +40,6 @@ class Found:
     owners: Ids
     places: Ids
 
-    def __getitem__(self, rows: slice) -> Found:
-        return Found(self.distances[rows], self.ids[rows], self.owners[rows], self.places[rows])
-
 
 class Searcher:
     """Searches an index that is held in parts.
@@ -78,9 +75,11 @@ class Searcher:
         effort = self.trained.spec.effort if effort is None else effort
         probes = self.trained.probes(queries, effort)
         found, proven = self._ranked(queries, k, count, effort, probes, exclude)
-        for again in (self._ranked_more, self._by_definition):
-            some = np.flatnonzero(~proven)
-            if len(some):
+        at_once = max(1, _BYTES // (4 * self.trained.d * _MORE * count))
+        for again, rows in ((self._ranked_more, at_once), (self._by_definition, len(queries))):
+            unproven = np.flatnonzero(~proven)
+            for start in range(0, len(unproven), rows):
+                some = unproven[start : start + rows]
                 part = None if probes is None else (probes[0][some], probes[1][some])
                 mine = None if exclude is None else exclude[some]
                 better, proven[some] = again(queries[some], k, count, effort, part, mine, found.distances[some, -1])

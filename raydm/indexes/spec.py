@@ -67,11 +67,14 @@ class IndexSpec:
         """
         spec = self
         if self.kind in ("ivf-flat", "ivf-pq"):
-            nlist = self.nlist or max(1, min(round(4 * math.sqrt(n)), n // TRAINING_POINTS))
+            usual = max(1, min(round(4 * math.sqrt(n)), n // TRAINING_POINTS))
+            nlist = usual if self.nlist is None else self.nlist
             nprobe = min(nlist, max(8, nlist // 16)) if self.nprobe is None else self.nprobe
             spec = replace(spec, nlist=nlist, nprobe=nprobe)
         if self.kind == "ivf-pq":
-            spec = replace(spec, m=_codes(d, 2) if self.m is None else self.m, bits=self.bits or _BITS)
+            spec = replace(
+                spec, m=_codes(d, 2) if self.m is None else self.m, bits=_BITS if self.bits is None else self.bits
+            )
         if self.kind == "hnsw":
             spec = replace(
                 spec,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from raydm.data.examples import Examples
@@ -84,21 +83,4 @@ class Mixing(ABC):
 
     def pairs(self) -> Pairs:
         """What the training examples are mixed with; no two pairs make one row."""
-        return self.pairs_of(self.setup.train, self.setup.problem.seed)
-
-    def pairs_of(self, examples: Examples, seed: int) -> Pairs:
-        """What other examples are mixed with, partners found among these themselves.
-
-        Args:
-            examples: any number, encoded as the training examples.
-            seed: of what is drawn, if anything is.
-        """
-        return self.mixer.pairs(examples, seed)
-
-    def state(self) -> dict[str, Any]:
-        """What `raydm.mixing.mixer.load_mixer` needs beside the files, as JSON allows."""
-        return self.mixer.state()
-
-    def save(self, folder: Path) -> None:
-        """Writes what was learned into an existing folder, as safetensors."""
-        self.mixer.save(folder)
+        return self.mixer.pairs(self.setup.train, self.setup.problem.seed)

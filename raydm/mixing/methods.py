@@ -151,6 +151,8 @@ def check_params(name: str, params: Mapping[str, Any]) -> None:
     """Raises ParameterError unless there is such a method, and it has such settings."""
     if name not in METHODS:
         raise ParameterError.of("method", "raydm mix", one_of(METHODS), name)
+    if not isinstance(params, Mapping):
+        raise ParameterError.of("method_params", f"method {name!r}", "settings by name, or None", params)
     known = [*inspect.signature(MAKE[name]).parameters][1:]
     if any(key not in known for key in params):
         of_its_own = "its settings are arguments of their own" if name == "mixrl" else "it has no settings"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -12,17 +14,21 @@ from torch import Tensor
 from raydm.baselines import Baseline, LeaveOneOut, MovingAverage
 from raydm.data.examples import Examples
 from raydm.data.source import Batch, UniformBatches
+from raydm.errors import ParameterError
 from raydm.gradients import ScoreFunction
 from raydm.learner import Step, learn
 from raydm.manipulations import Mix
 from raydm.manipulations.mix import given_options
+from raydm.mixing.admission import Admission
 from raydm.mixing.learned_neighbors import LearnedNeighbors
 from raydm.mixing.mixer import Mixer
 from raydm.mixing.pairs import Pairs, neighborhood, together
-from raydm.mixing.scores import mixed_sets, utilities
+from raydm.mixing.reference import fit_reference
+from raydm.mixing.scores import mixed_predictor, mixed_sets, utilities
 from raydm.mixing.settings import MixSettings
 from raydm.mixing.shares import Shares
 from raydm.networks import MixingEstimator
+from raydm.predictors import Stacked
 from raydm.seeding import stream
 from raydm.utility import InProcess, Problem, Utility, aligned, one_thread
 
@@ -31,6 +37,7 @@ Array = npt.NDArray[np.float64]
 
 _MOST_ROWS = 1000  # of a batch, where all rows are asked for
 _SHARES = np.linspace(0, 1, 11)  # of the examples that are mixed, among which T is chosen
+_MOST_PAIRS = 20_000  # whose label errors give the bound
 
 
 class MixRL:
@@ -77,7 +84,7 @@ class MixRL:
     def steps(self) -> Iterator[Step]:
         """Yields each step as it is done; exhaust it for the threshold."""
         chosen = self.settings
-        utility = self.make_utility(self.problem)
+        utility = self.make_utility(self._warmed() if chosen.warm_start else self.problem)
         try:
             optimizer = torch.optim.Adam(self.mix.parameters(), lr=chosen.learning_rate)
             schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(1, chosen.steps))
@@ -93,6 +100,7 @@ class MixRL:
                 if chosen.anneal:
                     schedule.step()
                 yield step
+            utility.turn_to(self.problem)
             if self.threshold is None:
                 self.threshold = self._choose(utility)
         finally:
@@ -101,7 +109,22 @@ class MixRL:
     @property
     def mixer(self) -> Mixer:
         """What mixes examples: h_theta as learned so far, above T; all best options, where T was not chosen yet."""
-        return Mixer(self._learned(self.threshold), self.shares)
+        return Mixer(self._learned(self.threshold), self.shares, self.admission)
+
+    @cached_property
+    def admission(self) -> Admission | None:
+        """What lets mixed rows in, its bound a quantile over all that the options may make; None: all are."""
+        if self.settings.admit == 1:
+            return None
+        reference = fit_reference(self.train, self.problem.valid, self.problem.task, self.problem.seed)
+        rows = stream(self.problem.seed, "admission").permutation(len(self.train))
+        rows = np.sort(rows[: max(1, _MOST_PAIRS // sum(t.shape[1] for t in self.neighbors.of.values()))])
+        i, j, kind = self.neighbors.first(
+            {d: np.where(np.isin(np.arange(len(t)), rows), t.shape[1], 0) for d, t in self.neighbors.of.items()}
+        )
+        pairs = Pairs(i, j, self._shares(i, j), kind)
+        errors = reference.label_errors(pairs.take(pairs.distinct()).rows(self.train))
+        return Admission(reference, float(np.quantile(errors, self.settings.admit)))
 
     def h(self, examples: Examples) -> Array:
         """h_theta of every option for any N examples: (N, O)."""
@@ -110,6 +133,18 @@ class MixRL:
     def pairs(self) -> Pairs:
         """What the training examples are mixed with: by each distance the best option, where its h is above T."""
         return self.mixer.pairs(self.train, self.problem.seed)
+
+    def _warmed(self) -> Problem:
+        """The problem with trainings that start from a predictor of the training set alone."""
+        predictor = self.problem.predictor
+        if not isinstance(predictor, Stacked):
+            raise ParameterError(
+                f"warm_start needs a torch predictor, whose weights training goes on from. {type(predictor).__name__} "
+                "starts from scratch each time: leave warm_start out, or use predictor='mlp'."
+            )
+        alone = Pairs(*(np.empty(0, kind) for kind in (np.int64, np.int64, np.float64, "U5")))
+        fitted = mixed_predictor(self.problem, self.train, alone)
+        return replace(self.problem, predictor=predictor.warm_started(fitted))  # type: ignore[arg-type]
 
     def _learned(self, threshold: float | None) -> LearnedNeighbors:
         return LearnedNeighbors(self.estimator, self.mix.y_scale, self.options, threshold or 0.0)
@@ -126,7 +161,11 @@ class MixRL:
         order = np.argsort(-value, kind="stable")
         pairs = together(parts).take(order)
         first = pairs.distinct()
-        return pairs.take(first), value[order][first], np.concatenate([h for _, h in best.values()])
+        pairs, value = pairs.take(first), value[order][first]
+        if self.admission is not None:
+            inside = self.admission.admits(pairs.rows(self.train))
+            pairs, value = pairs.take(inside), value[inside]
+        return pairs, value, np.concatenate([h for _, h in best.values()])
 
     def _choose(self, utility: Utility) -> float:
         """The threshold whose mixed rows do best on the validation set; each tried one mixes a share of the rows."""
@@ -145,6 +184,9 @@ class MixRL:
         owner, partner, kind = self.neighbors.at(batch.rows, given_options(batch), self.options)
         i = batch.rows[owner]
         rows = Pairs(i, partner, self._shares(i, partner), kind).rows(self.train)
+        if self.admission is not None:
+            inside = np.flatnonzero(self.admission.admits(rows))
+            owner, rows = owner[inside], rows.take(inside)
         return owner, aligned(rows.x), aligned(rows.y)
 
     def _shares(self, i: npt.NDArray[np.int64], j: npt.NDArray[np.int64]) -> Array:

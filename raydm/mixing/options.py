@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 from raydm.errors import ParameterError
 
@@ -27,21 +30,19 @@ def counts(text: str | int | Sequence[int], name: str = "k") -> tuple[int, ...]:
     Raises:
         ParameterError: it is none of these.
     """
-    if isinstance(text, int):
-        text = [text]
-    if not isinstance(text, str):
-        found = list(text)
-    elif text.strip() in ("", "none"):
+    if isinstance(text, str) and text.strip() in ("", "none"):
         return ()
+    if isinstance(text, str):
+        found: list[Any] = [k for part in text.split(",") for k in _part(part.strip(), text, name)]
     else:
-        found = [k for part in text.split(",") for k in _part(part.strip(), text, name)]
-    if not all(isinstance(k, int) and not isinstance(k, bool) and k >= 1 for k in found):
+        found = list(text) if isinstance(text, Iterable) else [text]
+    if not all(isinstance(k, int | np.integer) and not isinstance(k, bool) and k >= 1 for k in found):
         raise _bad(text, name)
-    return tuple(sorted({*found}))
+    return tuple(sorted({int(k) for k in found}))
 
 
 def _part(part: str, text: str, name: str) -> list[int]:
-    if part.isdigit():
+    if part.isdecimal():
         return [int(part)]
     if found := _RANGE.match(part):
         first, last, step = (int(g) if g else 1 for g in found.groups())

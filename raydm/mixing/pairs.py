@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from raydm.data.blocks import ROWS
 from raydm.data.examples import Examples
+from raydm.indexes import Line
 from raydm.mixing.options import Options
 from raydm.neighbors import nearest
 
@@ -156,16 +157,22 @@ def neighborhood(examples: Examples, choice: Options, engine: str = "auto") -> N
         choice: the options.
         engine: see `raydm.neighbors.nearest`.
     """
-    blocks = (examples.y[start : start + ROWS] for start in range(0, len(examples), ROWS))
-    labels = examples.y.reshape(len(examples), -1).astype(np.float64) / label_scale(blocks)
-    points = {"data": examples.x, "label": labels if labels.shape[1] == 1 else labels.astype(np.float32)}
-    return Neighborhood(
-        {
-            d: nearest(p, p, choice.most(d), exclude_self=True, engine=engine)[1]
-            for d, p in points.items()
-            if choice.most(d)
-        }
-    )
+    of: dict[str, Indices] = {}
+    if k := choice.most("data"):
+        of["data"] = nearest(examples.x, examples.x, k, exclude_self=True, engine=engine)[1]
+    if k := choice.most("label"):
+        of["label"] = _nearest_labels(examples.y.reshape(len(examples), -1).astype(np.float64), k, engine)
+    return Neighborhood(of)
+
+
+def _nearest_labels(y: Array, k: int, engine: str) -> Indices:
+    """Of labels (N, C): (N, K). One target is sorted, which takes N log N where all distances would take N^2."""
+    if y.shape[1] == 1:
+        line, rows = Line(y[:, 0], np.arange(len(y))), range(0, len(y), ROWS)
+        return np.concatenate([line.nearest(y[a : a + ROWS, 0], np.arange(len(y))[a : a + ROWS], k)[1] for a in rows])
+    blocks = (y[start : start + ROWS] for start in range(0, len(y), ROWS))
+    points = (y / label_scale(blocks)).astype(np.float32)
+    return nearest(points, points, k, exclude_self=True, engine=engine)[1]
 
 
 def label_scale(blocks: Iterable[npt.NDArray[Any]]) -> float | tuple[float, ...]:

@@ -24,6 +24,8 @@ class MixSettings:
         alpha: of that distribution, > 0.
         steps: outer iterations.
         outer_batch: examples drawn a step (the paper: the whole training set); None: all, at most 1000.
+        admit: share of the possible mixed rows, those of the least label error, that are let in, in (0, 1]; 1: all, as
+            in the paper. See `raydm.mixing.admission`.
         rollouts: R, inner trainings a step (the paper: 1).
         baseline: "leave-one-out" or "moving-average" (the paper, W = 20).
         reward_scale: C > 0 (the paper: 2 on NO2), or "std".
@@ -33,6 +35,8 @@ class MixSettings:
         mean_bounds: lowest and highest mean that cost nothing.
         threshold: T in [0, 1]; an option of a lower h is not used. None: chosen on the validation set.
         repeats: trainings of each candidate, where it is chosen.
+        warm_start: the inner trainings of a step start from a predictor of the training set alone, not from scratch;
+            for torch predictors.
     """
 
     options: Options = field(default_factory=Options)
@@ -40,15 +44,17 @@ class MixSettings:
     alpha: float = 1.0
     steps: int = 60
     outer_batch: int | None = None
+    admit: float = 0.5
     rollouts: int = 16
     baseline: str = "leave-one-out"
     reward_scale: float | str = "std"
-    learning_rate: float = 1e-3
+    learning_rate: float = 1e-2
     anneal: bool = True
     exploration: float = 1e3
     mean_bounds: tuple[float, float] = (0.1, 0.9)
     threshold: float | None = None
     repeats: int = 4
+    warm_start: bool = False
 
     @property
     def shares(self) -> Shares:
@@ -67,6 +73,8 @@ class MixSettings:
             value = getattr(self, name)
             if value is not None and not (is_number(value) and 0 <= value <= 1):
                 raise ParameterError.of(name, _OWNER, "None or a number in [0, 1]", value)
+        if not (is_number(self.admit) and 0 < self.admit <= 1):
+            raise ParameterError.of("admit", _OWNER, "a number in (0, 1]", self.admit)
         for name in ("alpha", "learning_rate"):
             check_positive(_OWNER, name, getattr(self, name))
         check_choice(_OWNER, "baseline", self.baseline, BASELINES)

@@ -17,10 +17,10 @@ from raydm.indexes import Found, Parts
 from raydm.mixing.mixer import Mixer
 from raydm.mixing.pairs import Indices, Pairs, ranks
 from raydm.mixing.partners import NearestPartners
-from raydm.mixing.raw import RawColumns
+from raydm.mixing.raw import RawColumns, mixed_examples
 from raydm.mixing.region import RegionShares
 from raydm.mixing.tables import PROVENANCE, table_of
-from raydm.neighborhood import By, Recipe, encoded, kept_of, names_of, searcher_of, with_note
+from raydm.neighborhood import By, Encoded, Recipe, encoded, kept_of, names_of, searcher_of, with_note
 
 PARENT, PARTNER = "__parent__", "__partner__"  # row numbers, beside the mixed rows until the repeated ones are out
 
@@ -101,16 +101,18 @@ class MixBlock:
         j, owners, places = (np.concatenate([getattr(f, n) for f in near]) for n in ("ids", "owners", "places"))
         pairs = Pairs(first + i, j, self.mixer.shares.of(examples, first + i, j, self.seed), kind)
         once = pairs.distinct()
-        made = self._mixed(first, table, pairs.take(once), owners[once], places[once])
+        made = self._mixed(first, table, rows, pairs.take(once), owners[once], places[once])
         return with_note(made, rows.events)
 
-    def _mixed(self, first: int, table: pa.Table, pairs: Pairs, owners: Indices, places: Indices) -> pa.Table:
-        """The rows of P pairs, whose partners parts `owners` hold at `places`."""
+    def _mixed(
+        self, first: int, table: pa.Table, rows: Encoded, pairs: Pairs, owners: Indices, places: Indices
+    ) -> pa.Table:
+        """The rows of P pairs, those that are let in; their partners are held by parts `owners` at `places`."""
         recipe, columns = self.recipe, columns_of(self.recipe)
         schema = mixed_schema(columns, self.id_type)
         if not len(pairs):
             return schema.empty_table()
-        ours = columns(table, recipe.rows.where(first, table.num_rows))
+        ours = columns(table, rows, recipe.rows.where(first, table.num_rows))
         _, once, which = np.unique(pairs.j, return_index=True, return_inverse=True)
         theirs = kept_of(self.parts, owners[once], places[once])
         if recipe.encoder.id is None:
@@ -123,17 +125,22 @@ class MixBlock:
         tables = []
         size = max(1, _PIECE_BYTES // columns.dtype.itemsize)
         for start in range(0, len(pairs), size):
-            piece = slice(start, start + size)
-            i, lam = pairs.i[piece] - first, pairs.lam[piece]
-            values: dict[str, Any] = dict(columns.blend(ours[i], theirs[which[piece]], lam))
+            piece = np.arange(start, min(start + size, len(pairs)))
+            some, j = pairs.take(piece), which[piece]
+            if self.mixer.admission is not None:
+                made = mixed_examples(ours[some.i - first], theirs[j], some.lam)
+                inside = self.mixer.admission.admits(made)
+                some, j = some.take(inside), j[inside]
+            i = some.i - first
+            values: dict[str, Any] = dict(columns.blend(ours[i], theirs[j], some.lam))
             told = (
                 mine.take(pa.array(i)).cast(self.id_type),
-                partners.take(pa.array(which[piece])).cast(self.id_type),
-                lam,
-                pa.array(pairs.kind[piece].tolist(), pa.string()),
+                partners.take(pa.array(j)).cast(self.id_type),
+                some.lam,
+                pa.array(some.kind.tolist(), pa.string()),
             )
             values |= dict(zip(PROVENANCE, told, strict=True))
-            tables.append(table_of(values | {PARENT: pairs.i[piece], PARTNER: pairs.j[piece]}).cast(schema))
+            tables.append(table_of(values | {PARENT: some.i, PARTNER: some.j}).cast(schema))
         return pa.concat_tables(tables)
 
 

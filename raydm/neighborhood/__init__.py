@@ -1,8 +1,8 @@
 """Neighbours of the rows of large tables: shards that are built from the files, and streams of rows that ask them.
 
 A `Recipe` says how rows are encoded and what index they are in; a `Shard` holds some of them; a `NeighborTable` makes
-the neighbours of a block of rows, and `NeighborJoin` joins the block with its neighbours' rows. Shards live in this
-process (`HereShards`) or in actors (`raydm.distributed.neighbors.RayShards`), with the same results.
+the neighbours of a block of rows. Shards live in this process (`HereShards`) or in actors
+(`raydm.distributed.neighbors.RayShards`), with the same results.
 """
 
 from raydm.neighborhood.here import HereShards, machine_memory, stream_here
@@ -12,9 +12,6 @@ from raydm.neighborhood.plan import Wanted, make_recipe, taken, taker
 from raydm.neighborhood.rows import BY, USUAL_LABELS, By, Encoded, Plain, RowEncoder, Table, fit_rows, rows_of
 from raydm.neighborhood.shard import Questions, Recipe, Shard, peak_bytes
 from raydm.neighborhood.table import (
-    NOTE,
-    JoinedRows,
-    NeighborJoin,
     NeighborTable,
     encoded,
     names_of,
@@ -27,14 +24,11 @@ from raydm.neighborhood.tune import Tuned, recall, tune
 
 __all__ = [
     "BY",
-    "NOTE",
     "USUAL_LABELS",
     "By",
     "Encoded",
     "HereShards",
-    "JoinedRows",
     "Keep",
-    "NeighborJoin",
     "NeighborTable",
     "Plain",
     "Questions",

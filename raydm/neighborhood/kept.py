@@ -12,10 +12,11 @@ import pyarrow as pa
 
 from raydm.errors import RunError
 from raydm.indexes import Parts
+from raydm.neighborhood.rows import Encoded
 
 Ids = npt.NDArray[np.int64]
-# Of a block of B rows, and what to call it in messages: B records, of the same type for every block.
-Keep = Callable[[pa.Table, str], npt.NDArray[Any]]
+# Of a block of B rows, as read and as encoded, and what to call it in messages: B records, of one type for all blocks.
+Keep = Callable[[pa.Table, Encoded, str], npt.NDArray[Any]]
 
 
 class KeptRecords:

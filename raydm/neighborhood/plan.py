@@ -57,7 +57,9 @@ class Wanted:
     block: int = ROWS
 
     def check(self, n: int) -> None:
-        """Raises ParameterError where a field is out of its range for N rows."""
+        """Raises ParameterError where a field is out of its range for N rows, DataError where N is too few."""
+        if n < 2:
+            raise DataError("Nothing is near the only row that there is. At least two rows are needed.")
         if not 1 <= self.k < n:
             raise ParameterError.of("k", "raydm neighbors", f"an integer in [1, {n - 1}] for {n} rows", self.k)
         if isinstance(self.index, str) and self.index not in ("auto", *KINDS):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal, cast, get_args
 
 import numpy as np
@@ -54,7 +54,7 @@ class Plain:
         if wrong.any():
             row = int(wrong.any(1).argmax())
             raise DataError(
-                f"{where}, column {self.column!r}, row {row + 1} of these: {x[row][wrong[row]][0]} where a finite "
+                f"{where}, column {self.column!r}, row {row + 1}: {x[row][wrong[row]][0]} where a finite "
                 "number was expected. Mend or drop the row."
             )
         return x, []
@@ -109,11 +109,6 @@ class Encoded:
     events: list[str]
     label_scale: float | tuple[float, ...] = 1.0
 
-    def __getitem__(self, rows: slice) -> Encoded:
-        x, y = (None if a is None else a[rows] for a in (self.x, self.y))
-        names = None if self.names is None else self.names[rows]
-        return replace(self, ids=self.ids[rows], names=names, x=x, y=y)
-
     def points(self, by: By) -> npt.NDArray[Any]:
         """What distances are taken of: features (B, D) float32, or labels (B, C) float64."""
         if by == "data":
@@ -143,6 +138,11 @@ class RowEncoder:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "has_names", not pa.types.is_integer(self.id_type))
+
+    @property
+    def notes(self) -> list[str]:
+        """What was done to features while their encoder was fitted, such as missing values that are imputed."""
+        return self.features.encoder.notes if isinstance(self.features, Table) else []
 
     @property
     def columns(self) -> list[str]:
@@ -175,9 +175,7 @@ class RowEncoder:
         column = table.column(self.id)
         if column.null_count:
             row = int(column.is_null().to_numpy().argmax()) + 1
-            raise DataError(
-                f"{where}, column {self.id!r}, row {row} of these: the id is missing. Give every row an id."
-            )
+            raise DataError(f"{where}, column {self.id!r}, row {row}: the id is missing. Give every row an id.")
         try:
             if not self.has_names:
                 return column.cast(pa.int64()).to_numpy(), None

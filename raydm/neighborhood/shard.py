@@ -78,7 +78,7 @@ class Shard:
         self._parts: dict[By, Any] = {
             by: make_part(trained, gpu=recipe.gpu) for by, trained in recipe.indexes.items() if trained is not None
         }
-        ids, names, labels, numbers = [], [], [], []
+        ids, names, numbers = [], [], []
         self._kept = KeptRecords()
         has_line = None in recipe.indexes.values()
         self._truth = {by: _nothing(len(asked.ids), asked.k) for by, asked in recipe.questions.items()}
@@ -87,20 +87,17 @@ class Shard:
                 where = recipe.rows.where(first, table.num_rows)
                 rows = recipe.encoder.encode(first, table, where)
                 if recipe.keep is not None:
-                    self._kept.add(recipe.keep(table, where))
+                    self._kept.add(recipe.keep(table, rows, where))
                 for by, part in self._parts.items():
                     part.add(rows.points(by).astype(np.float32, copy=False), rows.ids)
                 self._answer(rows)
                 ids.append(rows.ids)
                 if rows.names is not None:
                     names.append(rows.names)
-                if rows.y is not None:
-                    labels.append(rows.y)
                 if has_line:
                     numbers.append(rows.points("label")[:, 0])
         self.ids = np.concatenate(ids)
         self._names = pa.chunked_array(names).combine_chunks() if names else None
-        self._y = np.concatenate(labels) if labels else None
         for by, trained in recipe.indexes.items():
             if trained is None:
                 self._parts[by] = Line(np.concatenate(numbers), self.ids)
@@ -147,10 +144,6 @@ class Shard:
         """See `raydm.indexes.Line`."""
         found: tuple[Distances, Ids, Ids] = self._parts[by].nearest(queries, exclude, k)
         return found
-
-    def labels(self, places: Ids) -> npt.NDArray[Any]:
-        """The labels (P,) or (P, C) of the rows at places (P,), where labels are read."""
-        return cast(npt.NDArray[Any], self._y)[places]
 
     def kept(self, places: Ids) -> npt.NDArray[Any]:
         """The records (P,) that are kept of the rows at places (P,), where any are."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from raydm.indexes import LineSearcher, Searcher, nearest_first
+from raydm.indexes import LineSearcher, Searcher, nearest_first, spare
 from raydm.neighborhood.shard import Questions
 
 Distances = npt.NDArray[np.float64]
@@ -75,7 +75,8 @@ def tune(searcher: Searcher | LineSearcher, asked: Questions | None, *, target: 
 def _chosen(measured: Callable[[int], npt.NDArray[np.float64]], searcher: Searcher, target: float, k: int) -> int:
     """The effort; measured gives the recall of each question (T,) with one."""
     nlist = searcher.trained.spec.nlist
-    effort, most = (1, nlist) if nlist is not None else (k + 1, 64 * k)
+    least = k + 1 + spare(searcher.trained.spec, k)  # of a graph: so many candidates are kept in any case
+    effort, most = (1, nlist) if nlist is not None else (least, 64 * k)
     tried: dict[int, float] = {}
     while True:
         each = measured(effort)
@@ -86,7 +87,7 @@ def _chosen(measured: Callable[[int], npt.NDArray[np.float64]], searcher: Search
         if flat or effort >= most:  # codes, not lists, are what it lacks; or there is no more to look into
             return min(e for e, r in tried.items() if r >= max(tried.values()) - _NO_BETTER)
         effort = min(2 * effort, most)
-    low, high = max(effort // 2, 0 if nlist is not None else k), effort
+    low, high = max(effort // 2, 0 if nlist is not None else least - 1), effort
     while high - low > max(1, high // 8):
         middle = (low + high) // 2
         low, high = (low, middle) if _surely(measured(middle)) >= target else (middle, high)

@@ -109,7 +109,8 @@ class BlackBox:
     def _template(self, task: Task) -> Any:
         template = self.templates[task.kind]
         if template is None:
-            raise ParameterError.of("predictor", "DataValuator", f"made for {task.kind}", self.templates)
+            others = ", ".join(f"{t} for {kind}" for kind, t in self.templates.items() if t is not None)
+            raise ParameterError(f"The predictor ({others}) is not made for {task.kind}. Name another one.")
         return template
 
     def _fit_one(self, x: Array, y: Array, w: Array, task: Task, seed: int) -> tuple[Any, Array]:

@@ -3,7 +3,8 @@
     config.json            what was run, on which data (fingerprints), by which versions; what was chosen
     mixed.parquet          the mixed rows in the data's own units, with their parents' ids, lambda and kind
     metrics.jsonl          one line a step
-    evidence.json          candidates with their utility, scores with and without the mixed rows (with mixing.png)
+    evidence.json          candidates with their utility, how many neighbours rows take, label error by distance, scores
+                           with and without the mixed rows (with mixing.png)
     encoder.*              the features' encoder
     mixing.safetensors     what was learned, where the method learns anything
     predictor/             the predictor of the training rows and the mixed ones

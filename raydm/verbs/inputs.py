@@ -12,8 +12,7 @@ from raydm.data import SETS, load_set, read_table
 from raydm.data.labels import TaskKind
 from raydm.data.roles import Label
 from raydm.errors import DataError, ParameterError, one_of
-
-_USUAL_LABELS = ("label", "y", "target")
+from raydm.neighborhood import USUAL_LABELS
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ def _named(name: str, arguments: Namespace) -> Inputs:
 
 
 def _usual_label(table: pa.Table, name: str) -> str:
-    for column in _USUAL_LABELS:
+    for column in USUAL_LABELS:
         if column in table.column_names:
             return column
     raise DataError(f"{name}: which column is the label? Name it with --label. The columns are {table.column_names}.")

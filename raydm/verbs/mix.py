@@ -18,6 +18,7 @@ from raydm.metrics import metric_for
 from raydm.mixing.scores import gains
 from raydm.mixing.tables import check_mixable, mixed_table
 from raydm.report.atomic import check_free, new_folder
+from raydm.report.linearity import linearity_evidence
 from raydm.report.mix_run import write_mix_run
 from raydm.report.mixing import mixing_evidence, plot_mixing
 from raydm.verbs.inputs import Inputs, read_inputs
@@ -26,9 +27,9 @@ from raydm.verbs.mix_apply import apply, check_learning
 from raydm.verbs.setup import check_judges, check_place, make_utility, prepared_of
 
 _SAME = (
-    *("method", "predictor", "metric", "data_options", "label_options", "alpha", "steps", "outer_batch", "rollouts"),
-    *("baseline", "reward_scale", "learning_rate", "anneal", "exploration", "mean_bounds", "threshold", "repeats"),
-    *("shard", "shared_restart"),
+    *("method", "predictor", "metric", "data_options", "label_options", "alpha", "admit", "steps", "outer_batch"),
+    *("rollouts", "baseline", "reward_scale", "learning_rate", "anneal", "exploration", "mean_bounds", "threshold"),
+    *("repeats", "warm_start", "shard", "shared_restart"),
 )
 _SHOWN = ("utility", "mean_h", "loss")  # of the history, beside the progress bar
 
@@ -64,7 +65,10 @@ def run(arguments: Namespace) -> dict[str, Any]:
     _learn(mixer, prepared, quiet=arguments.quiet)
     judge, name = (prepared.test, "test") if prepared.test is not None else (prepared.valid, "validation")
     figures = gains(mixer.problem_, prepared.train, mixer.pairs_, judge, arguments.test_repeats)
-    evidence = mixing_evidence(mixer.mixer_, mixer.pairs_, prepared.train, mixer.candidates_, figures, name)
+    evidence = mixing_evidence(
+        mixer.mixer_, mixer.pairs_, prepared.train, mixer.candidates_, figures, name,
+        linearity_evidence(mixer.problem_, prepared.train, mixer.pairs_),
+    )  # fmt: skip
     with new_folder(out) as folder:
         write_mix_run(
             folder,

@@ -39,7 +39,7 @@ from raydm.neighborhood import (
 from raydm.report.atomic import check_free, new_file
 from raydm.report.mix_run import MixRun, load_mix_run
 from raydm.report.mixed import write_mixed
-from raydm.verbs.neighbors import check_actors, make_shards, parquet_only, say_notes
+from raydm.verbs.neighbors import check_actors, is_given, make_shards, memory_of, parquet_only, say_notes
 from raydm.verbs.score import is_large
 
 _RECALL = 0.95  # that an approximate index is tuned to
@@ -48,7 +48,7 @@ _STREAMED = ("stream", "index", "memory", "sample")  # flags of a stream alone, 
 
 def check_learning(arguments: Namespace) -> None:
     """Raises ParameterError where a flag of streams is given and nothing is applied."""
-    given = next((flag for flag in _STREAMED if getattr(arguments, flag)), None)
+    given = next((flag for flag in _STREAMED if is_given(arguments, flag)), None)
     if given:
         raise ParameterError(f"--{given} is of streams of rows, which --apply RUN mixes. Leave it out.")
 
@@ -62,11 +62,15 @@ def apply(arguments: Namespace) -> dict[str, Any]:
     out = arguments.out or Path("mixed.parquet")
     check_free(out)
     learned = load_mix_run(arguments.apply)
-    asked = bool(arguments.stream or arguments.actors)
-    if asked:
+    if arguments.stream or arguments.actors:
         check_streams(learned.mixer, str(learned.config["method"]))
-        parquet_only(open_rows(arguments.train))
-    if asked or (streams(learned.mixer) and is_large(arguments.train)):
+        streamed = len(parquet_only(open_rows(arguments.train))) > 1  # one row has no partner, and needs no index
+    else:
+        streamed = streams(learned.mixer) and is_large(arguments.train)
+        given = next((flag for flag in _STREAMED if is_given(arguments, flag)), None)
+        if given and not streamed:
+            raise ParameterError(f"--{given} is for rows that are streamed: add --stream or --actors, or leave it out.")
+    if streamed:
         rows, mixed, index = _streamed(arguments, learned, out)
     else:
         rows, mixed, index = _whole(arguments, learned, out)
@@ -77,9 +81,6 @@ def apply(arguments: Namespace) -> dict[str, Any]:
 
 def _whole(arguments: Namespace, learned: MixRun, out: Path) -> tuple[int, int, dict[str, str]]:
     """Rows, mixed rows, and the kind of index by distance: with all rows in memory."""
-    given = next((flag for flag in _STREAMED if getattr(arguments, flag)), None)
-    if given:
-        raise ParameterError(f"--{given} is for rows that are streamed: add --stream or --actors, or leave it out.")
     files: list[str] = arguments.train
     table = read_table(files)
     examples = encode(learned, table, _called(files))
@@ -94,8 +95,6 @@ def _whole(arguments: Namespace, learned: MixRun, out: Path) -> tuple[int, int, 
 def _streamed(arguments: Namespace, learned: MixRun, out: Path) -> tuple[int, int, dict[str, str]]:
     """The same in blocks, from shards that hold all rows' codes or points, and their numbers on local disk."""
     rows = parquet_only(open_rows(arguments.train)).absolute()
-    if len(rows) < 2:
-        raise ParameterError(f"{_called(arguments.train)}: one row has no partner. Name a file with more.")
     for what, names in (("feature", learned.roles.features), ("label", learned.roles.labels)):
         for column in names:
             check_column(rows.schema.empty_table(), column, what=what, name=_called(arguments.train))
@@ -104,12 +103,14 @@ def _streamed(arguments: Namespace, learned: MixRun, out: Path) -> tuple[int, in
     shards = make_shards(arguments)
     said: list[str] = []
     try:
-        memory = (arguments.memory or shards.memory() // 2) // len(k)
+        memory = -(-memory_of(arguments, shards) // len(k))
         wanted = Wanted(k=max(k.values()), index=arguments.index or "auto", memory=memory, sample=arguments.sample,
                         seed=arguments.seed, block=ROWS)  # fmt: skip
         take, name = partial(shards.take, rows, wanted.block), _called(arguments.train)
         recipe = make_recipe(rows, wanted, take, name, encoder=_encoder(learned, rows, k), by=list(k))
-        columns = RawColumns.of(learned.roles, learned.encoder, rows.schema)
+        columns = RawColumns.of(
+            learned.roles, learned.encoder, rows.schema, encoded=learned.mixer.admission is not None
+        )
         recipe = replace(recipe, keep=columns)
         parts = shards.build(recipe)
         check_ids(parts, recipe)
@@ -149,7 +150,8 @@ def _efforts(parts: Any, recipe: Recipe, k: Mapping[By, int]) -> dict[By, int | 
         efforts[by] = tuned.effort
         if tuned.recall is not None and tuned.recall < _RECALL:
             warnings.warn(
-                f"Recall of neighbours by {by} is {tuned.recall:.3f} on a sample. Allow the index more --memory.",
+                f"Recall of neighbours by {by} is {tuned.recall:.3f} on a sample. Leave --index out, or allow more "
+                "--memory.",
                 RaydmWarning,
                 stacklevel=2,
             )

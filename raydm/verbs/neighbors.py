@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 import warnings
 from argparse import Namespace
@@ -50,8 +51,10 @@ def run(arguments: Namespace) -> dict[str, Any]:
     name = arguments.data[0] if len(arguments.data) == 1 else f"{arguments.data[0]} and others"
     shards = make_shards(arguments)
     try:
-        wanted = _wanted(arguments, arguments.memory or shards.memory() // 2)
+        wanted = _wanted(arguments, memory_of(arguments, shards))
         recipe = make_recipe(rows, wanted, partial(shards.take, rows, wanted.block), name)
+        for note in recipe.encoder.notes:
+            print(f"raydm: {note}", file=sys.stderr)
         parts = shards.build(recipe)
         check_ids(parts, recipe)
         tuned = _tuned(parts, recipe, arguments)
@@ -110,7 +113,7 @@ def _check(arguments: Namespace) -> None:
         raise ParameterError("--cpus-per-actor and --gpus-per-actor place Ray actors: add --actors N.")
     sizes = {"nprobe": ("ivf-flat", "ivf-pq"), "nlist": ("ivf-flat", "ivf-pq"), "ef_search": ("hnsw",)}
     for size, kinds in {**sizes, "refine": ("ivf-pq",)}.items():
-        if getattr(arguments, size) and arguments.index not in kinds:
+        if is_given(arguments, size) and arguments.index not in kinds:
             flag = "--" + size.replace("_", "-")
             raise ParameterError(f"{flag} is for --index {' or '.join(kinds)}. Name that index, or leave {flag} out.")
     if arguments.by == "label" and arguments.features:
@@ -162,6 +165,17 @@ def make_shards(arguments: Namespace) -> Any:
     )
 
 
+def is_given(arguments: Namespace, name: str) -> bool:
+    """Whether a flag was given; 0 is given, though no value that it may have."""
+    value = getattr(arguments, name)
+    return value is not None and value is not False
+
+
+def memory_of(arguments: Namespace, shards: Any) -> int:
+    """Bytes that indexes may take: what --memory says, else half of what there is."""
+    return int(shards.memory() // 2 if arguments.memory is None else arguments.memory)
+
+
 def parquet_only(rows: Rows) -> ParquetRows:
     """The rows; raises ParameterError where they cannot be read in blocks by others."""
     if not isinstance(rows, ParquetRows):
@@ -171,7 +185,7 @@ def parquet_only(rows: Rows) -> ParquetRows:
 
 def _tuned(parts: Any, recipe: Recipe, arguments: Namespace) -> Tuned:
     searcher = searcher_of(parts, recipe, arguments.by)
-    effort = arguments.nprobe or arguments.ef_search
+    effort = arguments.ef_search if arguments.nprobe is None else arguments.nprobe
     tuned = tune(searcher, recipe.questions.get(arguments.by), target=arguments.recall, effort=effort)
     if tuned.recall is not None and tuned.recall < arguments.recall:
         remedy = "Leave --nprobe and --ef-search out" if effort else "Allow the index more --memory, or use --refine"

@@ -89,7 +89,8 @@ def test_every_method(call: Call, lines: Files, method: str) -> None:
     assert line["r2"] < 1
     assert (line["mixed_rows"] > 0) == (method != "none")
     files = {str(p.relative_to("runs/one")) for p in Path("runs/one").rglob("*") if p.is_file()}
-    assert files == FILES | ({"mixing.safetensors"} if method in LEARNED else set())
+    reference = {f"reference-{n}/predictor.skops" for n in range(2)} if method.startswith("mixrl") else set()
+    assert files == FILES | reference | ({"mixing.safetensors"} if method in LEARNED else set())
     mixed = pq.read_table("runs/one/mixed.parquet")
     assert mixed.num_rows == line["mixed_rows"]
     steps = [json.loads(text) for text in Path("runs/one/metrics.jsonl").read_text().splitlines()]
@@ -101,7 +102,9 @@ def test_every_method(call: Call, lines: Files, method: str) -> None:
 
 
 def test_mixed_rows_are_in_the_data_s_own_units_with_their_parents(call: Call, lines: Files) -> None:
-    done = call(*words(lines, *QUICK, "--label", "y", "--label", "z", "--lam", "beta", "--out", "run"))
+    done = call(
+        *words(lines, *QUICK, "--label", "y", "--label", "z", "--lam", "beta", "--threshold", "0", "--out", "run")
+    )
     mixed, train = pd.read_parquet("run/mixed.parquet"), pd.read_parquet(lines.train).set_index("id")
     assert [*mixed.columns] == ["a", "b", "y", "z", "mix_parent", "mix_partner", "mix_lambda", "mix_kind"]
     assert len(mixed) == done.line["mixed_rows"] > 0

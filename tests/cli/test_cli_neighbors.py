@@ -91,6 +91,13 @@ def test_csv_and_features(call: Call) -> None:
     assert "Write the rows as Parquet first" in refused.err
 
 
+def test_what_was_done_to_features_is_told(call: Call) -> None:
+    Path("rows.csv").write_text("a,b,c\n" + "".join(f"{a},{'' if a == 3 else a % 7},1\n" for a in range(30)))
+    done = call("neighbors", "rows.csv", "--k", "2", "--quiet")
+    assert "rows.csv, column 'b': 1 missing values imputed with the mean" in done.err
+    assert "column 'c': constant, dropped" in done.err
+
+
 def test_a_recall_that_is_not_reached_is_told(call: Call, rows: Path) -> None:
     done = call("neighbors", rows, "--index", "ivf-flat", "--nprobe", "1", "--quiet")
     assert done.line["recall"] < 0.8
@@ -121,7 +128,10 @@ def empty(tmp_path: Path) -> Iterator[Path]:
         ("--index ivf-flat --ef-search 3", ["--ef-search is for --index hnsw"]),
         ("--index exact --refine", ["--refine is for --index ivf-pq"]),
         ("--index ivf-flat --nlist 10 --nprobe 11", ["'nprobe'", "[1, 10]", "11"]),
+        ("--index ivf-flat --nlist 0", ["'nlist'", "[1, 20000]", "0"]),
+        ("--nlist 0", ["--nlist is for"]),
         ("--recall 0", ["'recall'", "(0, 1]"]),
+        ("--memory 0", ["'memory'", ">= 1"]),
         ("--memory 1KiB", ["No index of 20000 points", "1024 bytes"]),
         ("--index exact --memory 1KiB", ["takes about", "--memory"]),
         ("--sample 0", ["'sample'", ">= 1"]),
@@ -168,7 +178,7 @@ def _small(**columns: Any) -> pa.Table:
         (_small(x=[[np.nan] * 8, *X[:39].tolist()]), ["bad.parquet", "'x'", "row 1", "nan where a finite number"]),
         (_small(x=[[1.0], *X[:39].tolist()]), ["bad.parquet", "'x'", "vector of length 8 where row 1 has length 1"]),
         (_small().slice(0, 0), ["bad.parquet", "no rows"]),
-        (_small().slice(0, 1), ["'k'", "for 1 rows"]),
+        (_small().slice(0, 1), ["the only row", "At least two"]),
         (_small().select(["id"]), ["bad.parquet", "no feature column"]),
     ],
 )

@@ -63,7 +63,7 @@ def test_ids_and_threshold(call: Call, files: Files, rows: Path) -> None:
     done = call("score", "run", "again.parquet", "--stream", "--out", "no", "--quiet")
     assert done.code == 2
     assert "the id 'row 3' stands again" in done.err
-    assert "row 4, column" in done.err.replace("the 1 rows from ", "")
+    assert "row 4, column" in done.err
     assert not Path("no").exists()
 
 
@@ -94,7 +94,7 @@ def test_large_files_are_streamed_without_being_asked(
         (lambda t: t.drop_columns("b"), ["no feature column 'b'"]),
         (lambda t: t.set_column(4, "label", pa.array(["perhaps"] * N)), ["'label'", "row 1", "'perhaps' is a class"]),
         (lambda t: t.set_column(1, "b", pa.array(np.where(np.arange(N) == 9005, np.inf, 0.0))),
-         ["bad.parquet, the 8192 rows from row 8193", "'b'", "row 814"]),
+         ["bad.parquet, counted from row 8193", "'b'", "row 814"]),
     ],
 )  # fmt: skip
 def test_rows_that_cannot_be_scored(call: Call, learned: Path, rows: Path, change: object, words: list[str]) -> None:

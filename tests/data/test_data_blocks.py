@@ -54,8 +54,8 @@ def test_the_rows_are_those_of_the_whole_table(folder, span, columns):
 
 def test_rows_travel_and_are_named(folder):
     rows = pickle.loads(pickle.dumps(open_rows(folder)))
-    assert rows.where(433, 64) == f"{folder / 'c.parquet'}, the 64 rows from row 1"
-    assert rows.where(320, 64) == f"{folder / 'a.parquet'} and the next file, the 64 rows from row 321"
+    assert rows.where(433, 64) == f"{folder / 'c.parquet'}"
+    assert rows.where(320, 64) == f"{folder / 'a.parquet'} and the next file, counted from row 321"
     assert all(file.is_absolute() for file in rows.absolute().files)
     assert rows.row_bytes == pytest.approx(30, abs=15)
 
@@ -68,7 +68,7 @@ def test_other_files_are_read_whole(tmp_path):
         (0, {"b": [2, 4]}),
         (2, {"b": [6]}),
     ]
-    assert rows.where(2, 1) == f"{tmp_path / 'rows.csv'}, the 1 rows from row 3"
+    assert rows.where(2, 1) == f"{tmp_path / 'rows.csv'}, row 3"
 
 
 def test_spans():

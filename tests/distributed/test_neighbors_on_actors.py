@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -27,7 +29,6 @@ from raydm.errors import ClusterError, DataError, ParameterError
 from raydm.indexes import Here, IndexSpec
 from raydm.neighborhood import (
     HereShards,
-    NeighborJoin,
     NeighborTable,
     Plain,
     Recipe,
@@ -36,6 +37,7 @@ from raydm.neighborhood import (
     Wanted,
     check_ids,
     make_recipe,
+    notes_of,
     taker,
 )
 
@@ -50,6 +52,7 @@ WANTED = {
     "exact": Wanted(k=5, index="exact", block=BLOCK),
     "ivf-flat": Wanted(k=5, index=IndexSpec("ivf-flat", nlist=20, nprobe=4), block=BLOCK),
     "ivf-pq": Wanted(k=5, index=IndexSpec("ivf-pq", nlist=20, nprobe=4), block=BLOCK),
+    "hnsw": Wanted(k=5, index="hnsw", block=BLOCK),
     "label": Wanted(k=5, by="label", block=BLOCK),
 }
 
@@ -89,22 +92,11 @@ def held(rows: ParquetRows, cluster: Connection) -> Iterator[tuple[RayShards, Ra
     shards.close()
 
 
-class Sums:
-    """What tells whether a join is right: the neighbours' features and labels."""
-
-    def __call__(self, joined: Any) -> pa.Table:
-        data, label = joined["data"], joined["label"]
-        names = ("x", "y", "ids", "near", "label ids")
-        arrays = (data.x.sum((1, 2)), data.y.sum(1), data.rows.ids, list(data.ids), list(label.ids))
-        return pa.table(dict(zip(names, map(pa.array, arrays), strict=True)))
-
-
 class Everything:
-    """Both neighbour tables and a join, side by side; slowly, and telling of its process."""
+    """Both neighbour tables, side by side; slowly, and telling of its process."""
 
     def __init__(self, parts: Any, recipe: Recipe, folder: str | None = None) -> None:
         self.tables = [NeighborTable(parts, recipe, 5, by, None) for by in ("data", "label")]
-        self.join = NeighborJoin(parts, recipe, {"data": 3, "label": 2}, {}, Sums())
         self.folder = folder
 
     def __call__(self, first: int, table: pa.Table) -> pa.Table:
@@ -113,14 +105,14 @@ class Everything:
             with open(os.path.join(self.folder, f"{first}.pid"), "w") as file:
                 file.write(str(os.getpid()))
         columns = {}
-        for name, make in (("data", self.tables[0]), ("label", self.tables[1]), ("join", self.join)):
+        for name, make in (("data", self.tables[0]), ("label", self.tables[1])):
             made = make(first, table)
             columns |= {f"{name} {column}": made[column] for column in made.column_names}
         return pa.table(columns)
 
 
 @pytest.mark.slow
-def test_tables_and_joins_are_those_of_one_process(held: tuple[RayShards, RayParts, Recipe]) -> None:
+def test_tables_are_those_of_one_process(held: tuple[RayShards, RayParts, Recipe]) -> None:
     shards, parts, recipe = held
     there = pa.concat_tables(shards.stream(recipe, partial(Everything, parts, recipe)))
     assert there["data id"].to_pylist() == NAMES
@@ -165,7 +157,7 @@ def shards(cluster: Connection) -> Iterator[RayShards]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["exact", "ivf-pq", "label"])
+@pytest.mark.parametrize("name", ["exact", "ivf-pq", "hnsw", "label"])
 def test_other_indexes(rows: ParquetRows, shards: RayShards, name: str) -> None:
     recipe = recipe_of(rows, name)
     parts = shards.build(recipe)
@@ -180,7 +172,7 @@ def test_rows_that_cannot_be_encoded_are_told_by_their_file(shards: RayShards, t
     rows = written(TABLE.set_column(1, "x", vector_column(x)), tmp_path)
     wanted = Wanted(k=5, index="exact", block=BLOCK, sample=100)
     recipe = make_recipe(rows, wanted, lambda positions: TABLE.take(positions), "rows")
-    with pytest.raises(DataError, match=r"b\.parquet, the 100 rows from row 201, column 'x', row 35 of these: nan"):
+    with pytest.raises(DataError, match=r"b\.parquet, counted from row 201, column 'x', row 35: nan"):
         shards.build(recipe)
 
 
@@ -206,8 +198,7 @@ def test_the_order_is_that_of_the_rows_and_blocks_are_whole(rows: ParquetRows, c
 
 
 @pytest.mark.slow
-def test_a_stream_that_nobody_reads_on_does_not_run_ahead(tmp_path: Any, cluster: Connection) -> None:
-    """Backpressure: what is read but not taken is bounded."""
+def test_a_stream_that_nobody_reads_on_is_ended(tmp_path: Any, cluster: Connection) -> None:
     rows = written(TABLE, tmp_path)
     done = tmp_path / "done"
     done.mkdir()
@@ -221,7 +212,7 @@ def test_a_stream_that_nobody_reads_on_does_not_run_ahead(tmp_path: Any, cluster
     stopped.close()
     before = len(list(done.iterdir()))
     time.sleep(1)
-    assert len(list(done.iterdir())) == before  # a stream that was left is ended
+    assert len(list(done.iterdir())) == before
 
 
 @pytest.mark.slow
@@ -259,3 +250,22 @@ def test_what_can_never_be_placed_is_refused_at_once(
     with pytest.raises(error, match=message):
         RayShards(**arguments)
     assert time.monotonic() - started < 5
+
+
+@pytest.mark.slow
+def test_another_process_joins_the_cluster_at_its_address(
+    rows: ParquetRows, cluster: Connection, tmp_path: Path
+) -> None:
+    """Its actors are those that it started alone, and the cluster stands when it has gone."""
+    address, out = ray.get_runtime_context().gcs_address, tmp_path / "near.parquet"
+    flags = ["--k", "5", "--index", "exact", "--address", address, "--actors", "2", "--quiet", "--out", str(out)]
+    command = [sys.executable, "-m", "raydm.cli", "neighbors", str(rows.files[0].parent), *flags]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["shards"] == 1  # the rows are one block of the verb's own size
+    recipe = recipe_of(rows, "exact")
+    expected = pa.concat_tables(notes_of(iter([here(recipe, NeighborTable, 5, "data", None)]), []))
+    columns = ["id", "neighbors"]
+    assert pq.read_table(out).select(columns).equals(expected.select(columns))
+    assert ray.is_initialized()
+    assert ray.cluster_resources()["CPU"] == 12

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from raydm.errors import ParameterError
+from raydm.errors import ParameterError, RaydmWarning
 from raydm.indexes import Index, IndexSpec, choose, gpu, memory_bytes
 
 GIB = 2**30
@@ -115,6 +115,21 @@ def test_gpus_search_and_the_cpu_ranks(gpus, kind, layout, n, shard):
     assert len(gpus) == 1
     np.testing.assert_array_equal(there[1], here[1])
     np.testing.assert_array_equal(there[0], here[0])
+
+
+def test_what_gpus_have_no_form_for_is_searched_on_the_cpu(gpus, monkeypatch):
+    """They take ivf-pq of some sizes alone, and throw."""
+    import faiss
+
+    def refuse(index, co=None):
+        if co is None:  # of k-means
+            return index
+        raise RuntimeError("Error in verifyPQSettings_\nNumber of bytes per encoded vector (5) is not supported")
+
+    monkeypatch.setattr(faiss, "index_cpu_to_all_gpus", refuse)
+    with pytest.warns(RaydmWarning, match=r"searched on the CPU \(Number of bytes"):
+        there = searched("ivf-pq", "auto", 1000)
+    np.testing.assert_array_equal(there[1], searched("ivf-pq", "off", 1000)[1])
 
 
 def test_graphs_stay_on_the_cpu(gpus):

@@ -111,6 +111,29 @@ def test_ties_are_by_id_wherever_the_points_lie(kind, name):
     np.testing.assert_array_equal(ds, true_ds)
 
 
+@pytest.mark.parametrize("kind", ["exact", "ivf-flat"])
+def test_where_most_are_ties_memory_is_bounded(kind, monkeypatch):
+    """Float32 proves nothing then: the definition decides, a few queries and points at a time."""
+    x = np.random.default_rng(0).integers(0, 2, size=(2000, 3)).astype(np.float32)
+    ids, asked = shuffled_ids(2000), []
+    search = Searcher._ranked_more
+
+    def few(self, queries, *more):
+        asked.append(len(queries))
+        return search(self, queries, *more)
+
+    monkeypatch.setattr(Searcher, "_ranked_more", few)
+    monkeypatch.setattr("raydm.indexes.searcher._BYTES", 4 * 3 * 16 * (8 + 1 + 4) * 50)  # 50 queries, 16 times as many
+    monkeypatch.setattr("raydm.indexes.exact._SCANNED", 7)
+    monkeypatch.setattr("raydm.indexes.exact._PIECE", 300)
+    sizes = {} if kind == "exact" else {"nlist": 4, "nprobe": 4}
+    ds, found = filled(kind, x, ids, **sizes).search(x[:200], 8, exclude=ids[:200])
+    true_ds, true = truth(x, ids, 8)
+    np.testing.assert_array_equal(found, true)
+    np.testing.assert_array_equal(ds, true_ds)
+    assert max(asked) == 50
+
+
 def in_parts(trained, x, ids, parts, block=100):
     made = [make_part(trained) for _ in range(parts)]
     for number, start in enumerate(range(0, len(x), block)):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from raydm.data import SETS, describe_sets
+from raydm.errors import RunError
 
 FOLDER = Path(__file__).parents[2] / "jobs" / "reproduce"
 TINY = ["--settings", json.dumps({"steps": 2, "rollouts": 2, "evidence": ["validation"]}), "--seeds", "1"]
@@ -39,7 +40,7 @@ def job(monkeypatch, capsys):
         return [json.loads(line) for line in lines if line[0] == "{"], [line for line in lines if line[0] != "{"]
 
     yield run
-    for name in ("common", "robust", "adapt", "regression", "validation_size", "mixing"):
+    for name in ("common", "robust", "adapt", "regression", "validation_size", "mixing", "mixing_analyses"):
         sys.modules.pop(name, None)  # names so plain are not left to other tests
 
 
@@ -168,6 +169,60 @@ def test_what_mixing_watches(job, monkeypatch):
 def test_mixing_refuses_another_predictor(job):
     with pytest.raises(SystemExit):
         job("mixing", "no2", "--predictor", "linear")
+
+
+def analysis(job, tmp_path, what, *words):
+    """Its JSON lines, and what its file holds."""
+    lines, _ = job("mixing_analyses", what, "no2", "--seeds", 2, "--out", tmp_path / "new", *TINY_MIX, *words)
+    file = tmp_path / "new" / f"{what}-no2-valid.json"
+    assert file.with_suffix(".png").stat().st_size > 10_000
+    return lines, json.loads(file.read_text())
+
+
+def test_how_wrong_mixed_labels_are(job, tmp_path):
+    needs("no2")
+    lines, told = analysis(job, tmp_path, "linearity")
+    assert [line["seed"] for line in lines[:2]] == [0, 1]
+    first, second = told["seeds"]
+    mean = told["mean"]
+    assert lines[0]["nearest_data"] == pytest.approx(first["by_data"]["error"][0], abs=1e-4)
+    assert mean["by_data"]["error"][2] == pytest.approx(
+        (first["by_data"]["error"][2] + second["by_data"]["error"][2]) / 2
+    )
+    gap = abs(first["real_rows"]["error"] - second["real_rows"]["error"])
+    assert mean["real_rows"]["standard_error"] == pytest.approx(gap / 2)  # of two values
+    assert mean["mixed_rows"] is None
+
+
+def test_what_rows_are_worth_to_mixing(job, tmp_path):
+    needs("no2")
+    lines, told = analysis(job, tmp_path, "sizes", "--methods", "global-knn")
+    cells = [(5, 20), (10, 20), (20, 20), (40, 20), (40, 2), (40, 5), (40, 10)]
+    assert [(row["training_rows"], row["trusted_rows"]) for row in told["rows"]] == cells * 2
+    assert [(line["training_rows"], line["trusted_rows"]) for line in lines[14:]] == cells
+    assert told["compared"]["global-knn"]["steps"] == 2
+
+
+@pytest.mark.parametrize("what", ["ablations", "options"])
+def test_what_limits_and_options_are_worth(job, tmp_path, what):
+    needs("no2")
+    lines, told = analysis(job, tmp_path, what)
+    names = list(importlib.import_module("mixing_analyses").__dict__[what.upper()])
+    assert [row["method"] for row in told["rows"]] == names * 2
+    assert [line["method"] for line in lines[2 * len(names) :]] == names
+    if what == "ablations":
+        assert told["compared"]["no label limit"]["label_options"] == "none"
+        assert told["compared"]["no data limit"]["data_options"] == "none"
+        assert told["compared"]["both limits"]["data_options"] == "1,2"  # as --settings says
+
+
+def test_analyses_never_overwrite_and_know_their_names(job, tmp_path):
+    needs("no2")
+    with pytest.raises(SystemExit):
+        job("mixing_analyses", "options", "no2", "--methods", "mixup", "--out", tmp_path)
+    (tmp_path / "options-no2-valid.png").write_text("there")
+    with pytest.raises(RunError, match="exists already"):
+        job("mixing_analyses", "options", "no2", "--out", tmp_path)
 
 
 def test_what_the_jobs_name_is_known():

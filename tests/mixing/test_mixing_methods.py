@@ -91,12 +91,12 @@ def test_equal_seeds_give_equal_bits(done: Any, name: str) -> None:
 @pytest.mark.parametrize("name", METHODS)
 def test_what_was_saved_mixes_alike(done: Any, name: str, tmp_path: Any) -> None:
     mixing, other = done[name], line(15, seed=5)
-    mixing.save(tmp_path)
-    assert all(f.suffix == ".safetensors" for f in tmp_path.iterdir())
-    mixer = load_mixer(tmp_path, json.loads(json.dumps(mixing.state())))
+    mixing.mixer.save(tmp_path)
+    assert {f.suffix for f in tmp_path.rglob("*") if f.is_file()} <= {".safetensors", ".skops"}
+    mixer = load_mixer(tmp_path, json.loads(json.dumps(mixing.mixer.state())))
     same(mixer.pairs(line(24), 0), mixing.pairs())
-    same(mixer.pairs(other, 3), mixing.pairs_of(other, 3))
-    assert (mixing.pairs_of(other, 3).i < 15).all()
+    same(mixer.pairs(other, 3), mixing.mixer.pairs(other, 3))
+    assert (mixing.mixer.pairs(other, 3).i < 15).all()
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -134,7 +134,7 @@ def test_before_its_steps_it_has_no_pairs(name: str) -> None:
         steps.close()
     if "mixrl" in name:
         with pytest.raises(RaydmError, match="Exhaust its steps first"):
-            mixing.save("nowhere")
+            mixing.mixer.save("nowhere")
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -149,7 +149,7 @@ def test_several_targets(name: str) -> None:
 def test_fewer_examples_than_neighbours(name: str) -> None:
     mixing = learned(name, line(4), replace(QUICK, options=Options((1, 16), (3, 64))))
     assert set(mixing.pairs().i) <= {0, 1, 2, 3}
-    alone = mixing.pairs_of(line(1), 0)
+    alone = mixing.mixer.pairs(line(1), 0)
     assert len(alone) == 0
     assert alone.rows(line(1)).x.shape == (0, 2)
 
@@ -213,6 +213,8 @@ def test_global_knn_finds_the_neighbours_that_do_right() -> None:
     [
         ("magic", {}, "'method' parameter of raydm mix must be one of 'mixrl', 'none', 'mixup', .*Got 'magic'"),
         ("none", {"k": 3}, "'method_params' parameter of method 'none' must be empty: it has no settings"),
+        ("mixup", ["alpha"], "'method_params' parameter of method 'mixup' must be settings by name, or None"),
+        ("global-knn", {"k": 1.5}, "'k' parameter of raydm mix must be counts such as"),
         ("mixrl", {"steps": 3}, "method 'mixrl' must be empty: its settings are arguments of their own"),
         ("mixup", {"k": 3}, "must be among 'alpha', 'alphas', 'ratio'. Got {'k': 3}"),
         ("adamixup", {"alpha": 3}, "must be among 'steps', 'batch_size', 'learning_rate', 'hidden', 'ratio'"),
@@ -253,15 +255,15 @@ def test_classes_are_not_mixed() -> None:
 @pytest.mark.parametrize("harm", ["gone", "torn", "other", "name", "key"])
 def test_a_mixer_that_cannot_be_read_is_told(done: Any, tmp_path: Any, harm: str) -> None:
     mixing = done["mixrl"]
-    mixing.save(tmp_path)
+    mixing.mixer.save(tmp_path)
     (file,) = tmp_path.iterdir()
-    state = mixing.state()
+    state = mixing.mixer.state()
     if harm == "gone":
         file.unlink()
     elif harm == "torn":
         file.write_bytes(file.read_bytes()[:100])
     elif harm == "other":
-        done["adamixup"].save(tmp_path)
+        done["adamixup"].mixer.save(tmp_path)
     elif harm == "name":
         state["shares"] = {"name": "magic"}
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from raydm.errors import ParameterError
@@ -13,7 +14,10 @@ from raydm.mixing.options import Options, counts
     [
         ("4", (4,)),
         (4, (4,)),
+        (np.int64(4), (4,)),
         ([8, 2, 2], (2, 8)),
+        (np.arange(1, 4), (1, 2, 3)),
+        (range(1, 3), (1, 2)),
         ("1..5", (1, 2, 3, 4, 5)),
         ("10..40:10", (10, 20, 30, 40)),
         ("10..45:10", (10, 20, 30, 40)),
@@ -26,10 +30,29 @@ from raydm.mixing.options import Options, counts
 )
 def test_short_forms(text, expected):
     assert counts(text) == expected
+    assert all(type(k) is int for k in counts(text))  # as JSON has them
 
 
 @pytest.mark.parametrize(
-    "text", ["0", "0..4", "4..1", "1..4:0", "2^3..2^1", "2^0..3^4", "1^0..1^4", "a", "1.5", [0], -1]
+    "text",
+    [
+        "0",
+        "0..4",
+        "4..1",
+        "1..4:0",
+        "2^3..2^1",
+        "2^0..3^4",
+        "1^0..1^4",
+        "a",
+        "1.5",
+        "²",
+        [0],
+        -1,
+        1.5,
+        [1.0],
+        True,
+        None,
+    ],
 )
 def test_slips_are_told(text):
     with pytest.raises(ParameterError, match=r"'k' parameter of raydm mix must be counts such as .* 2\^0..2\^8"):

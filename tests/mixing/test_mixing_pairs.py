@@ -8,6 +8,7 @@ from mixing_kit import examples, line
 
 from raydm.mixing.options import Options
 from raydm.mixing.pairs import Pairs, neighborhood, together
+from raydm.neighbors import nearest
 
 
 def pairs(*of):
@@ -54,6 +55,13 @@ def test_merged_sets_share_rows():
     rows, holds = together(parts).merged(np.array([0, 0, 1, 1, 2]), 4)
     assert list(zip(rows.i, rows.j, strict=True)) == [(0, 1), (0, 2), (2, 1), (3, 0)]
     assert holds.astype(int).tolist() == [[1, 1, 0, 0], [1, 0, 1, 0], [0, 0, 0, 1], [0, 0, 0, 0]]
+
+
+def test_labels_are_sorted_with_the_neighbours_of_all_distances():
+    y = np.round(np.random.default_rng(0).normal(size=9000), 2)  # two blocks, and many ties
+    found = neighborhood(examples(np.zeros((9000, 1)), y), Options((), (5,))).of["label"]
+    true = nearest(y[:, None].astype(np.float32), y[:, None].astype(np.float32), 5, exclude_self=True)[1]
+    np.testing.assert_array_equal(found, true)
 
 
 def test_the_neighbours_of_options():

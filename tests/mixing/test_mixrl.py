@@ -42,7 +42,7 @@ def test_it_learns_to_mix_by_the_distance_that_does_right():
     # 1-NN is wrong by 1/2 at each trusted row, by 0 with a row between by data, and by 1.5 with one by label
     train, valid = teeth()
     given = replace(problem(valid), metric=METRICS["mae"])
-    settings = MixSettings(options=Options((1,), (1,)), steps=60, rollouts=32, learning_rate=1e-2, repeats=1)
+    settings = MixSettings(options=Options((1,), (1,)), steps=60, rollouts=32, learning_rate=1e-2, repeats=1, admit=1)
     mixrl = MixRL(train, given, settings)
     u = [float(step.u.mean()) for step in mixrl.steps()]
     h = mixrl.h(train)
@@ -100,7 +100,7 @@ def shares_of(name):
 def test_a_step_s_rows_are_those_of_the_end(name):
     # Every pair of 12 examples is an option at the end: what a step mixes is among its rows, to the last bit of Beta's.
     train = line(12)
-    settings = MixSettings(options=Options((11,), ()), lam=None, alpha=0.7, threshold=0.0, steps=0, rollouts=2)
+    settings = MixSettings(options=Options((11,), ()), lam=None, alpha=0.7, threshold=0.0, steps=0, rollouts=2, admit=1)
     mixrl = MixRL(train, problem(line(5, seed=1)), settings, shares=shares_of(name))
     final = mixrl.pairs()
     assert len(final) == 12 * 11 // 2

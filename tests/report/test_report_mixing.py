@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from raydm.data.examples import Examples
@@ -18,7 +19,7 @@ from raydm.mixing.options import Options
 from raydm.mixing.partners import NoPartners, RandomPartners, SameNeighbors
 from raydm.mixing.shares import FixedShares
 from raydm.networks import MixingEstimator
-from raydm.report.mixing import mixing_evidence, plot_mixing
+from raydm.report.mixing import draw_neighbors, mixing_evidence, plot_mixing
 
 X = np.array([[0.0], [1], [3], [10]], np.float32)
 TRAIN = Examples(X, X[:, 0], np.arange(4))
@@ -42,6 +43,10 @@ class Told(LearnedNeighbors):
 def learned(threshold: float) -> LearnedNeighbors:
     unused = MixingEstimator(1, 1, 3), (torch.zeros(1), torch.ones(1))
     return Told(*unused, Options((1, 2), (3,)), threshold)
+
+
+CURVE = {"distance": [0.5, 2], "error": [0.1, None], "standard_error": [0.01, None]}
+LINEARITY = {"real_rows": {"error": 0.2}, "mixed_rows": None, "by_data": CURVE, "by_label": CURVE}
 
 
 def test_every_row_takes_its_k_also_where_neighbours_are_mutual() -> None:
@@ -74,16 +79,32 @@ def test_draws_are_counted_by_the_row_that_they_are_of() -> None:
 
 def test_what_else_it_holds() -> None:
     found = evidence(NoPartners())
-    assert found == {"judge": "test", "scores": FIGURES, "candidates": CANDIDATES, "neighbors": {}}
+    expected = {"judge": "test", "scores": FIGURES, "candidates": CANDIDATES, "neighbors": {}, "linearity": None}
+    assert found == expected
     for partners in (NoPartners(), RandomPartners(2), SameNeighbors("label", 2), learned(0.0)):
         found = evidence(partners)
         assert json.loads(json.dumps(found)) == found
 
 
+def test_the_histogram_shows_every_number_that_occurs() -> None:
+    axes = Figure().subplots()
+    draw_neighbors(
+        axes,
+        {"data": {"neighbors": [0, 10], "rows": [3, 1]}, "label": {"neighbors": [10, 170], "rows": [2, 2]}},
+    )
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["0", "10", "170"]
+    bars = [(round(bar.get_x() + bar.get_width() / 2), bar.get_height()) for bar in axes.patches]
+    assert bars == [(0, 3), (1, 1), (1, 2), (2, 2)]
+
+
+@pytest.mark.parametrize("linearity", [None, LINEARITY], ids=["", "linearity"])
 @pytest.mark.parametrize("partners", [NoPartners(), SameNeighbors("data", 2), learned(0.5)], ids=["none", "all", "own"])
 @pytest.mark.parametrize("candidates", [CANDIDATES, []], ids=["chosen", "given"])
-def test_the_plot_is_a_picture(tmp_path: Path, partners: Any, candidates: list[dict[str, Any]]) -> None:
-    plot_mixing({**evidence(partners), "candidates": candidates}, tmp_path / "mixing.png", "a title")
+def test_the_plot_is_a_picture(
+    tmp_path: Path, partners: Any, candidates: list[dict[str, Any]], linearity: dict[str, Any] | None
+) -> None:
+    found = {**evidence(partners), "candidates": candidates, "linearity": linearity}
+    plot_mixing(found, tmp_path / "mixing.png", "a title")
     picture = imread(tmp_path / "mixing.png")
     assert picture.shape[0] > 300 < picture.shape[1]
     assert picture.std() > 0.05
