@@ -178,7 +178,7 @@ class Joint:
         checked(u.numpy(), seeds, step)
         for tensor, slope in zip(tensors, slopes, strict=True):
             along = -checked_predictions(slope.unsqueeze(0).cpu().numpy(), seeds, step, "the slope")[0].to(tensor)
-            u = u + ((tensor - tensor.detach()) * along).sum()  # adds 0, and the slope
+            u = u + ((tensor - tensor.detach()) * along).sum().to(u)  # adds 0, and the slope
         return u
 
     def _one_step(self, sets: TrainingSets, wanted_of_w: bool) -> tuple[Tensor, list[Tensor]]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from raydm.augmenters.operations import OPERATIONS, Operation, chosen, sample
-from raydm.augmenters.relaxed import of_class, relaxed_bernoulli
+from raydm.augmenters.relaxed import hardened, of_class, relaxed_bernoulli
 from raydm.checks import check_choice, check_integer, check_positive
 from raydm.errors import ParameterError
 
@@ -115,6 +115,14 @@ class ImageAugmenter(nn.Module):
             for c in range(len(self.logit))
             for i, o in enumerate(self.operations)
         ]
+
+    @torch.no_grad()
+    def told(self, y: Tensor | None, noise: Tensor) -> list[dict[str, Any]]:
+        """The strength of each operation that is done to an example."""
+        with hardened(self):
+            strengths = self.strengths(y, noise).tolist()
+        names = [operation.name for operation in self.operations]
+        return [{name: s for name, s in zip(names, row, strict=True) if s} for row in strengths]
 
 
 def check_images(owner: str, x: Tensor, channels: int | None = None) -> None:

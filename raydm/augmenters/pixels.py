@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from raydm.errors import ParameterError
@@ -20,3 +21,8 @@ def to_images(x: Tensor, image_shape: Sequence[int]) -> Tensor:
 def to_rows(images: Tensor) -> Tensor:
     """The inverse: images (N, channels, H, W) as rows (N, H * W * channels)."""
     return images.movedim(-3, -1).flatten(1)
+
+
+def to_unit(x: Tensor) -> Tensor:
+    """Pixels of 0 to 255 (uint8) as numbers from 0 to 1, as image networks read them; other tensors as they are."""
+    return x.float() / 255 if x.dtype == torch.uint8 else x

@@ -31,3 +31,7 @@ class Augmenter(Protocol):
     def summary(self) -> list[dict[str, Any]]:
         """What is done to the examples, one row for each class (where they differ) and operation or feature."""
         ...
+
+    def told(self, y: Tensor | None, noise: Tensor) -> list[dict[str, Any]]:
+        """What is done to each of the examples of this noise, plain values, as `hardened` does it."""
+        ...

@@ -102,3 +102,13 @@ class RandAugment(nn.Module):
             {"operation": o.name, "probability": share, "strength": o.limit * self.magnitude / LEVELS, "unit": o.unit}
             for o in self.operations
         ]
+
+    def told(self, y: Tensor | None, noise: Tensor) -> list[dict[str, Any]]:
+        """The operations that are done to an example, in order, and whether it is mirrored first."""
+        which = (noise[:, : self.n, 0] * (len(self.operations) + 1)).long().tolist()
+        mirrored = (noise[:, -1, 0] < 0.5).tolist()
+        names = [*(operation.name for operation in self.operations), "identity"]
+        return [
+            {"operations": ["flip"] * (self.flip and flip) + [names[i] for i in row], "magnitude": self.magnitude}
+            for row, flip in zip(which, mirrored, strict=True)
+        ]

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from raydm.errors import ParameterError
+
+_COLD = 1e-9
 
 
 def relaxed_bernoulli(logits: Tensor, uniform: Tensor, temperature: float) -> Tensor:
@@ -34,3 +40,18 @@ def of_class(phi: Tensor, y: Tensor | None) -> Tensor:
     if y is None:
         raise ParameterError("This augmenter was made with n_classes: it needs the classes y (N,). Got None.")
     return phi[y]
+
+
+@contextmanager
+def hardened(augmenter: nn.Module) -> Iterator[None]:
+    """What it does by chance is done or not, nothing in between: the limit of temperature 0, of the same noise."""
+    relaxed: Any = augmenter
+    before = getattr(relaxed, "temperature", None)
+    if before is None:  # nothing is relaxed
+        yield
+        return
+    relaxed.temperature = _COLD
+    try:
+        yield
+    finally:
+        relaxed.temperature = before

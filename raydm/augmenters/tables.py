@@ -83,3 +83,10 @@ class TableAugmenter(nn.Module):
             for c in range(len(scale))
             for d in range(scale.shape[1])
         ]
+
+    @torch.no_grad()
+    def told(self, y: Tensor | None, noise: Tensor) -> list[dict[str, Any]]:
+        """The features of an example that are masked; noise is added to all others."""
+        noise = noise.to(self.logit)
+        masked = relaxed_bernoulli(of_class(self.logit, y), noise[..., 1], self.temperature) > 0.5
+        return [{"masked": row.nonzero().squeeze(-1).tolist()} for row in masked]

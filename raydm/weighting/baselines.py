@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+import torch
 
 from raydm.data.examples import Examples
+from raydm.data.source import Batch
 from raydm.errors import ParameterError
+from raydm.joint_training import with_valid
 from raydm.learner import Step
+from raydm.predictors import TrainingSets
 from raydm.weighting.weighting import Weighting, Weights
 
 
@@ -21,10 +25,14 @@ class Base(Weighting):
         return np.ones(len(self.train))
 
     def _learned(self, first: int) -> Iterator[Step]:
-        weights = np.ones(len(self.examples))
-        weights[: len(self.train)] = self.weights
+        weights = torch.ones(len(self.examples))
+        weights[: len(self.train)] = torch.from_numpy(self.weights)
+
+        def weighted(t: int, batch: Batch) -> TrainingSets:
+            return TrainingSets(batch.x, batch.y, weights[batch.rows].unsqueeze(0), self.problem.task)
+
         for epoch in range(first, first + self.settings.epochs):
-            yield from self._trained(epoch, weights)
+            yield from self._trained(epoch, weighted)
             self._judge()
 
 
@@ -38,16 +46,14 @@ class BaseAndValid(Base):
     def examples(self) -> Examples:
         """The training set, then D^v."""
         if self._both is None:
-            a, b = self.train, self.problem.valid
-            x, y = np.concatenate([a.x, b.x]), np.concatenate([a.y, b.y])
-            self._both = Examples(x, y, np.arange(len(y)))
+            self._both = with_valid(self.train, self.problem.valid)
         return self._both
 
     _both: Examples | None = None
 
-    def _judge(self) -> None:
-        super()._judge()
-        self._best = (self.curve[-1], self.joint.fitted())
+    @property
+    def _keeps_last(self) -> bool:
+        return True
 
 
 class Proportion(Base):

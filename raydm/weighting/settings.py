@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from raydm.checks import check_choice, check_integer, check_positive, is_number
 from raydm.errors import ParameterError
 from raydm.joint import LOOK_AHEADS
+from raydm.joint_training import KEEPS
 from raydm.manipulations.weight import NORMALISATIONS
 
 KINDS = ("free", "network")
-KEEPS = ("best", "last")
 
 _OWNER = "WeightSettings"
 
