@@ -64,6 +64,8 @@ def _parser() -> argparse.ArgumentParser:
     _score(verbs.add_parser("score", help="value new rows with a learned h_phi", description=_SCORE))
     _mix(verbs.add_parser("mix", help="interpolate training rows with their neighbours", description=_MIX))
     _weight(verbs.add_parser("weight", help="learn how much every training row counts", description=_WEIGHT))
+    _augment(verbs.add_parser("augment", help="learn how to rewrite training rows", description=_AUGMENT))
+    _synthesize(verbs.add_parser("synthesize", help="learn to make whole new rows", description=_SYNTHESIZE))
     _neighbors(verbs.add_parser("neighbors", help="find every row's nearest neighbours", description=_NEIGHBORS))
     data = verbs.add_parser("data", help="the data sets that are known by name").add_subparsers(
         metavar="ACTION", required=True
@@ -87,6 +89,12 @@ what a run learned. Prints one JSON line on stdout, with the test error beside t
 _WEIGHT = """Learns how much each training row counts, together with a predictor, against a small trusted validation
 set: for rare classes and wrong labels, in tables, texts and images. Writes the weights, the predictor and evidence into
 a run directory. Prints one JSON line on stdout."""
+_AUGMENT = """Learns how to rewrite training rows so that a predictor trained on them too does best on a small trusted
+validation set: noise of tables, operations on images, words of texts. Writes new rows, what was learned and the
+predictor into a run directory. Prints one JSON line on stdout."""
+_SYNTHESIZE = """Learns to make whole new rows of each class so that a predictor trained on them too does best on a
+small trusted validation set, in tables, texts and images. Writes new rows, what was learned and the predictor into a
+run directory. Prints one JSON line on stdout."""
 _NEIGHBORS = """Finds the k nearest other rows of every row, by the distance of features or of labels, and writes a
 Parquet file with id, neighbors and distances. Parquet is read in blocks, and may be larger than memory. Prints one JSON
 line on stdout, with the recall that was measured."""
@@ -237,12 +245,116 @@ def _mix(parser: argparse.ArgumentParser) -> None:
 
 def _weight(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("train", nargs="+", metavar="TRAIN|NAME", help="Parquet, CSV, TSV, Arrow files or globs; or a named set")
-    add("--valid", nargs="+", metavar="V", help="the trusted validation files (a named set splits itself)")
-    add("--test", nargs="+", metavar="T", help="test files, only for the evidence")
     add("--out", type=Path, metavar="DIR", help="run directory (default: runs/NAME-weight-TIME)")
     add("--method", default="weight", help="weight (default; Hu et al. 2019), ren2018, and without learning base, "
         "base+valid (the trusted rows are trained on too), proportion (inverse class frequency)")  # fmt: skip
+    _large_sets(parser)
+    _reading(parser)
+
+    add = parser.add_argument_group("learning").add_argument
+    add("--epochs", type=int, default=10, help="passes with weights that are learned (default 10)")
+    add("--warm-up", type=int, default=2, help="passes before, with equal weights (default 2)")
+    add("--keep", default="best", help="the predictor of the best epoch on the trusted rows (default), or of the last")
+    add("--weights", default="free", help="free (default): a number for each row; network: of label, loss and features")
+    add("--normalisation", default="linear", help="over a batch: linear (default) or softmax")
+    add("--temperature", type=float, default=1.0, help="of the softmax (default 1)")
+    add("--learning-rate", type=_rate, default="batch", help="of the weights: a number > 0, or batch (default)")
+    add("--decay", type=float, default=10.0, help="by which a free weight is divided at each step (default 10)")
+    add("--floor", type=float, default=1e-5, help="least free weight before normalising (default 1e-5)")
+    add("--look-ahead", default="zero", help="where slopes are taken: at weights of zero (default), or at the weights")
+    add("--through-normalisation", dest="straight", action="store_false", help="slopes go through the normalisation")
+    _looking_ahead(add)
+
+    where = parser.add_argument_group("where seeds are trained")
+    place = where.add_mutually_exclusive_group()
+    place.add_argument("--local", action="store_true", help="in this process, one by one, without Ray (default)")
+    place.add_argument("--actors", type=int, metavar="N", help="N at once, on Ray")
+    add = where.add_argument
+    add("--address", help="of a running Ray cluster (default: RAY_ADDRESS, else one is started here)")
+    add("--cpus-per-actor", type=float, default=1.0, metavar="C", help="that Ray reserves for each (default 1)")
+    add("--gpus-per-actor", type=float, default=0.0, metavar="G", help="or a fraction of one (default 0)")
+    parser.set_defaults(module="weight")
+
+
+def _augment(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--out", type=Path, metavar="DIR", help="run directory (default: runs/NAME-augment-TIME)")
+    add("--method", default="learned", help="learned (default; Hu et al. 2019), and without learning fixed (images: "
+        "RandAugment; tables: noise and masking; texts: the language model as fitted), synonyms (texts), none, "
+        "base+valid (the trusted rows are trained on too)")  # fmt: skip
+    _large_sets(parser)
+    _reading(parser)
+    add = _enlarging(parser)
+    add("--copies", type=int, default=1, help="new rows of each one in a batch (default 1)")
+    add("--look-ahead", default="both", help="the step looked ahead holds both (default), or augmented rows alone")
+    add("--per-class", action="store_true", help="each class has an augmentation of its own (tables, images)")
+
+    add = parser.add_argument_group("what is done to tables and images").add_argument
+    add("--image-shape", type=int, nargs=3, metavar=("H", "W", "CHANNELS"), help="the features of a table are an image")
+    add("--noise", type=float, default=0.1, help="tables: at the start, in deviations of a feature (default 0.1)")
+    add("--masked", type=float, default=0.05, help="tables: how probable a feature is masked at the start (0.05)")
+    add("--operations", nargs="+", metavar="NAME", help="images: of flip, translate_x, translate_y, rotate, shear_x, "
+        "shear_y, zoom, brightness, contrast, saturation, cutout (default: all)")  # fmt: skip
+    add("--probability", type=float, default=0.5, help="images: of each operation at the start (default 0.5)")
+    add("--spread", type=float, default=0.3, help="images: of each magnitude at the start (default 0.3)")
+    add("--randaugment-n", dest="n", type=int, default=2, metavar="N", help="images, fixed: RandAugment's N (2)")
+    add("--randaugment-m", dest="magnitude", type=float, default=9, metavar="M", help="and its M of 30 (default 9)")
+
+    add = _writing(parser)
+    add("--wordnet", metavar="FOLDER", help="synonyms: with WordNet's files (default: where raydm finds them)")
+    parser.set_defaults(module="augment")
+
+
+def _synthesize(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--out", type=Path, metavar="DIR", help="run directory (default: runs/NAME-synthesize-TIME)")
+    add("--method", default="learned", help="learned (default): a generator fitted to the rows, then tuned; untuned: "
+        "as fitted; none; base+valid (the trusted rows are trained on too)")  # fmt: skip
+    _large_sets(parser)
+    _reading(parser)
+    add = _enlarging(parser)
+    add("--ratio", type=float, default=1.0, help="artificial rows for each one of a batch (default 1)")
+    add("--classes", default="training", help="drawn as often as in training (default), or balanced")
+
+    add = parser.add_argument_group("the generator of tables and images").add_argument
+    add("--generator", default="auto", help="prototypes; vae; auto (default): a VAE from 100 rows a class on")
+    add("--image-shape", type=int, nargs=3, metavar=("H", "W", "CHANNELS"), help="the features of a table are an image")
+
+    add = _writing(parser)
+    add("--rounds", type=int, default=5, help="in which a text is written (default 5)")
+    parser.set_defaults(module="synthesize")
+
+
+def _enlarging(parser: argparse.ArgumentParser) -> Any:
+    """Flags of how a predictor is trained on new rows too; gives what adds to them."""
+    parser.add_argument("--rows", type=int, metavar="N", help="new rows to write (default: as many as in training)")
+    add = parser.add_argument_group("learning").add_argument
+    add("--epochs", type=int, default=10, help="passes with new rows (default 10)")
+    add("--warm-up", type=int, default=2, help="passes before, on the training rows alone (default 2)")
+    add("--keep", default="best", help="the predictor of the best epoch on the trusted rows (default), or of the last")
+    add("--share", type=float, help="of new rows in the loss, in (0, 1) (default: that in the number of rows)")
+    add("--learning-rate", type=float, help="of what makes them (default: one that suits it)")
+    _looking_ahead(add)
+    return add
+
+
+def _writing(parser: argparse.ArgumentParser) -> Any:
+    """Flags of the language model; gives what adds to them."""
+    add = parser.add_argument_group("the language model that writes texts").add_argument
+    add("--language-model", metavar="FOLDER|NAME", help="a masked one, of --model's tokenizer (default: --model)")
+    add("--fit-epochs", type=int, default=10, help="in which it learns the training texts first (default 10; 0: none)")
+    add("--fit-learning-rate", type=float, default=4e-5, help="of these (default 4e-5)")
+    add("--fit-label-learning-rate", type=float, help="the label embeddings' (default: the same)")
+    add("--temperature", type=float, default=1.0, help="of the words' softmax (default 1)")
+    add("--top-k", type=int, metavar="K", help="draw of the K likeliest words only (default: any)")
+    return add
+
+
+def _large_sets(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("train", nargs="+", metavar="TRAIN|NAME", help="Parquet, CSV, TSV, Arrow files or globs; or a named set")
+    add("--valid", nargs="+", metavar="V", help="the trusted validation files (a named set splits itself)")
+    add("--test", nargs="+", metavar="T", help="test files, only for the evidence")
     add("--compare", nargs="+", default=[], metavar="METHOD", help="other methods whose score is told beside")
     _columns(parser)
     add("--sizes", type=int, nargs=2, metavar=("N", "M"), help="training and validation rows of a named set")
@@ -256,6 +368,8 @@ def _weight(parser: argparse.ArgumentParser) -> None:
     )
     add("--quiet", action="store_true", help="no progress bar")
 
+
+def _reading(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("predictor and what it reads").add_argument
     add("--predictor", default="auto", help="of tables: mlp (auto), linear; of images: resnet-8 (auto), resnet-14, "
         "resnet-32, wide-resnet-28-10, resnet-18, resnet-34; of texts: text (auto)")  # fmt: skip
@@ -270,31 +384,11 @@ def _weight(parser: argparse.ArgumentParser) -> None:
     add("--metric", help="chooses the best epoch, and scores: accuracy (default), auc, expected-accuracy, "
         "log-likelihood for classes; rmse (default), mae, rmspe, r2 for targets")  # fmt: skip
 
-    add = parser.add_argument_group("learning").add_argument
-    add("--epochs", type=int, default=10, help="passes with weights that are learned (default 10)")
-    add("--warm-up", type=int, default=2, help="passes before, with equal weights (default 2)")
-    add("--keep", default="best", help="the predictor of the best epoch on the trusted rows (default), or of the last")
-    add("--weights", default="free", help="free (default): a number for each row; network: of label, loss and features")
-    add("--normalisation", default="linear", help="over a batch: linear (default) or softmax")
-    add("--temperature", type=float, default=1.0, help="of the softmax (default 1)")
-    add("--learning-rate", type=_rate, default="batch", help="of the weights: a number > 0, or batch (default)")
-    add("--decay", type=float, default=10.0, help="by which a free weight is divided at each step (default 10)")
-    add("--floor", type=float, default=1e-5, help="least free weight before normalising (default 1e-5)")
-    add("--look-ahead", default="zero", help="where slopes are taken: at weights of zero (default), or at the weights")
-    add("--through-normalisation", dest="straight", action="store_false", help="slopes go through the normalisation")
+
+def _looking_ahead(add: Any) -> None:
     add("--unroll", type=int, default=1, metavar="T", help="steps that are looked ahead (default 1)")
     add("--checkpoint", action="store_true", help="keep sqrt(T) of them, and make them twice: less memory")
     add("--dev-batch", type=int, metavar="M", help="trusted rows that judge a step (default: all)")
-
-    where = parser.add_argument_group("where seeds are trained")
-    place = where.add_mutually_exclusive_group()
-    place.add_argument("--local", action="store_true", help="in this process, one by one, without Ray (default)")
-    place.add_argument("--actors", type=int, metavar="N", help="N at once, on Ray")
-    add = where.add_argument
-    add("--address", help="of a running Ray cluster (default: RAY_ADDRESS, else one is started here)")
-    add("--cpus-per-actor", type=float, default=1.0, metavar="C", help="that Ray reserves for each (default 1)")
-    add("--gpus-per-actor", type=float, default=0.0, metavar="G", help="or a fraction of one (default 0)")
-    parser.set_defaults(module="weight")
 
 
 def _place(parser: argparse.ArgumentParser) -> None:

@@ -159,3 +159,21 @@ def over_seeds(arguments: argparse.Namespace, one: Callable[[int], Iterable[Row]
     """The rows of every seed that was asked for."""
     for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
         yield from one(seed)
+
+
+def with_deviations(given: argparse.Namespace, one: Callable[[int], Iterable[Row]]) -> None:
+    """Reports the rows of every seed by setting and method, then each method's accuracy with its deviation."""
+    rows: list[Row] = []
+
+    def kept() -> Iterable[Row]:
+        for row in over_seeds(given, one):
+            rows.append(row)
+            yield row
+
+    report(kept(), ("setting", "method"))
+    for method in given.methods:
+        own = [row for row in rows if row["method"] == method]
+        each = [row["accuracy"] for row in own]
+        sd = float(np.std(each, ddof=1)) if len(each) > 1 else None
+        line = {"setting": own[0]["setting"], "method": method, "accuracy": float(np.mean(each)), "sd": sd}
+        print(json.dumps(line | {"seeds": len(each)}), flush=True)

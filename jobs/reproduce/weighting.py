@@ -28,13 +28,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
-from common import Row, over_seeds, report
+from common import Row, with_deviations
 
 from raydm import DataWeighter
-from raydm.data import Prepared, load_subset
+from raydm.data import Examples, Prepared, load_subset
 from raydm.errors import RaydmWarning
 from raydm.estimators.reading import Reading
+from raydm.predictors import Fitted
 from raydm.weighting.methods import METHODS
 
 RARE = {"sst2": ("negative", "positive"), "cifar10": ("airplane", "automobile")}
@@ -54,13 +56,21 @@ def counts(setting: str) -> tuple[str, Any, Any]:
     return name, {few: int(rare), many: 1000}, {few: 10, many: 10}
 
 
-def prepared_subset(setting: str, seed: int, reading: Reading, most_test: int | None) -> Prepared:
-    """The subset that a seed draws, read as the predictor wants it."""
+def prepared_subset(setting: str, seed: int, reading: Reading, most_test: int | None) -> tuple[Prepared, pa.Table]:
+    """The subset that a seed draws, read as the predictor wants it; and its training table."""
     name, train, valid = counts(setting)
     drawn = load_subset(name, seed=seed, train=train, valid=valid, most_test=most_test)
     with warnings.catch_warnings():  # public sets hold some rows twice
         warnings.simplefilter("ignore", RaydmWarning)
-        return reading.prepare(drawn.train, drawn.valid, drawn.test, label=drawn.label, id="id", task=drawn.task)
+        prepared = reading.prepare(drawn.train, drawn.valid, drawn.test, label=drawn.label, id="id", task=drawn.task)
+    return prepared, drawn.train
+
+
+def tested(fitted: Fitted, test: Examples, n_classes: int) -> dict[str, Any]:
+    """The accuracy on the test set, of all, of the worst class and of each."""
+    right = fitted.predict(torch.from_numpy(test.x))[0].argmax(-1).numpy() == test.y
+    each = [float(right[test.y == k].mean()) for k in range(n_classes)]
+    return {"accuracy": float(right.mean()), "worst_class": min(each), "each": each}
 
 
 def one_seed(prepared: Prepared, seed: int, methods: list[str], common: dict[str, Any]) -> Iterator[Row]:
@@ -73,13 +83,12 @@ def one_seed(prepared: Prepared, seed: int, methods: list[str], common: dict[str
             pass
         seconds = time.perf_counter() - started
         (out,) = weighter.outcomes_
-        said = out.fitted.predict(torch.from_numpy(prepared.test.x))[0].argmax(-1).numpy()
-        right = said == prepared.test.y
-        by_class = [float(right[prepared.test.y == k].mean()) for k in range(prepared.labels.n_outputs)]
+        row = tested(out.fitted, prepared.test, prepared.labels.n_outputs)
+        by_class = row.pop("each")
         rows = np.bincount(prepared.train.y, minlength=prepared.labels.n_outputs)
         rare, weights = int(rows.argmin()), weighter.weights_
         yield {
-            "method": method, "seed": seed, "accuracy": float(right.mean()), "worst_class": min(by_class),
+            "method": method, "seed": seed, **row,
             "rare_class": by_class[rare], "valid": float(weighter.scores(prepared.valid)[0]),
             "rare_share": float(weights[prepared.train.y == rare].sum() / max(weights.sum(), 1e-12)),
             "zeros": float((weights < 0.01).mean()), "seconds": seconds,
@@ -122,23 +131,11 @@ def main() -> None:
     reading = DataWeighter(**common).reading
 
     def one(seed: int) -> Iterator[Row]:
-        prepared = prepared_subset(given.setting, seed, reading, most)
+        prepared, _ = prepared_subset(given.setting, seed, reading, most)
         for row in one_seed(prepared, seed, given.methods, common):
             yield {"setting": given.setting, **row}
 
-    rows: list[Row] = []
-
-    def kept() -> Iterator[Row]:
-        for row in over_seeds(given, one):
-            rows.append(row)
-            yield row
-
-    report(kept(), ("setting", "method"))
-    for method in given.methods:
-        each = [row["accuracy"] for row in rows if row["method"] == method]
-        sd = float(np.std(each, ddof=1)) if len(each) > 1 else None
-        line = {"setting": given.setting, "method": method, "accuracy": float(np.mean(each)), "sd": sd}
-        print(json.dumps(line | {"seeds": len(each)}), flush=True)
+    with_deviations(given, one)
 
 
 if __name__ == "__main__":

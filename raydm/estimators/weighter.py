@@ -4,32 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import time
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 import torch
 from sklearn.utils.validation import check_is_fitted
 from torch.utils.data import WeightedRandomSampler
 
-from raydm.checks import check_choice, check_integer, is_number
 from raydm.data import Prepared
 from raydm.data.examples import Examples
 from raydm.data.labels import TaskKind
-from raydm.data.roles import Label
-from raydm.data.task import Task
-from raydm.errors import ParameterError, RaydmWarning
-from raydm.estimators.labelled import Labelled
-from raydm.estimators.reading import COLUMN, Reading, kind_alone, rows_of
+from raydm.estimators.jointly import Jointly, check_classes
+from raydm.estimators.reading import kind_alone
 from raydm.learner import Step
-from raydm.metrics import metric_for
 from raydm.predictors import TablePredictor
 from raydm.predictors.memory import Memory
 from raydm.text.tokenizer import LENGTH
-from raydm.utility import Problem
 from raydm.weighting.methods import METHODS
 from raydm.weighting.seeds import Case, Outcome, Run, done, one_by_one
 from raydm.weighting.settings import WeightSettings
@@ -37,7 +29,7 @@ from raydm.weighting.settings import WeightSettings
 _SETTINGS = tuple(field.name for field in dataclasses.fields(WeightSettings))
 
 
-class DataWeighter(Labelled):
+class DataWeighter(Jointly):
     """Learns a weight for every training example together with the predictor, by a small trusted validation set.
 
     Takes what `raydm.DataValuator` takes; also images as an array (N, H, W[, channels]), and texts as a list.
@@ -176,34 +168,13 @@ class DataWeighter(Labelled):
         self._check_settings()
         self.prepared_ = prepared
         self.problem_ = self._problem(prepared)
-        _check_classes(prepared)
+        check_classes(prepared)
         first = Case(self.method, self._settings(), prepared.train, self.problem_)
         cases = [first.with_seed(self.random_state + k) for k in range(self.seeds)]
         opened = cases[0].opened()
         self.memory_: Memory = opened.memory
         self.total_ = opened.total * (self.seeds if self.run is None else 0)
         return self._steps(cases, opened)
-
-    @property
-    def reading(self) -> Reading:
-        """How rows are read; its `prepare` makes what `iterate` takes."""
-        text, image = self.text, self.image
-        if text is None and image is None:
-            text, image = (COLUMN if self._alone == kind else None for kind in ("text", "image"))
-        return Reading(
-            type(self).__name__, self.predictor, dict(self.predictor_params or {}), text, image, self.model,
-            self.length, self.image_size,
-        )  # fmt: skip
-
-    def predict(self, X: Any) -> npt.NDArray[Any]:
-        """Labels of M rows, of the training labels' own type and units: (M,)."""
-        check_is_fitted(self, "predictor_")
-        return self.predictor_.predict(rows_of(X))
-
-    def predict_proba(self, X: Any) -> npt.NDArray[np.float64]:
-        """Class probabilities of M rows in the order of `predictor_.labels.classes`: (M, C)."""
-        check_is_fitted(self, "predictor_")
-        return self.predictor_.predict_proba(rows_of(X))
 
     def sampler(self, num_samples: int | None = None) -> WeightedRandomSampler:
         """Draws rows of X for a `torch.utils.data.DataLoader` as often as they count, with replacement.
@@ -221,37 +192,12 @@ class DataWeighter(Labelled):
         x, y = torch.from_numpy(examples.x), torch.from_numpy(examples.y)
         return np.array([float(self.problem_.metric(o.fitted.predict(x), y)) for o in self.outcomes_])
 
-    def check(self) -> None:
-        """Raises ParameterError where an argument is out of its range."""
-        self._check_settings()
-        self.reading.check()
-
-    _alone: str | None = None  # what X is, where it is no table
-
     def _check_settings(self) -> None:
-        owner = type(self).__name__
-        check_choice(owner, "method", self.method, METHODS)
+        self._check_common(METHODS)
         self._settings().check()
-        if not (is_number(self.validation_share) and 0 < self.validation_share < 1):
-            raise ParameterError.of("validation_share", owner, "a number in (0, 1)", self.validation_share)
-        check_integer(owner, "seeds", self.seeds, 1)
-        check_integer(owner, "random_state", self.random_state, 0)
-        if self.task not in (None, "classification", "regression"):
-            raise ParameterError.of("task", owner, "'classification', 'regression' or None", self.task)
 
     def _settings(self) -> WeightSettings:
         return WeightSettings(**{name: getattr(self, name) for name in _SETTINGS})
-
-    def _table(self, X: Any, y: Any, *, reset: bool, label: Label | None = None) -> tuple[pa.Table, Label]:
-        return super()._table(rows_of(X), y, reset=reset, label=label)
-
-    def _encoded(self, train: pa.Table, valid: pa.Table, label: Label, task: TaskKind | None) -> Prepared:
-        return self.reading.prepare(train, valid, None, label=label, task=task, names=("X", "X_valid", "X_test"))
-
-    def _problem(self, prepared: Prepared) -> Problem:
-        task = Task(prepared.labels.task, prepared.labels.n_outputs)
-        metric = metric_for(self.metric, task.kind)
-        return Problem(self.reading.module(prepared), prepared.valid, task, metric, self.random_state)
 
     def _steps(self, cases: list[Case], opened: Any) -> Iterator[Step]:
         started = time.perf_counter()
@@ -283,16 +229,3 @@ class DataWeighter(Labelled):
         best = int(np.argmax(self.problem_.metric.sign * self.scores(self.prepared_.valid)))
         self.predictor_ = TablePredictor(outcomes[best].fitted, self.prepared_.encoder, self.prepared_.labels)
         self.seconds_ = time.perf_counter() - started
-
-
-def _check_classes(prepared: Prepared) -> None:
-    """Warns of classes that no trusted row has."""
-    classes = prepared.labels.classes
-    absent = [] if classes is None else [c for k, c in enumerate(classes) if k not in prepared.valid.y]
-    if absent:
-        warnings.warn(
-            f"No trusted row is of the classes {absent}, so examples of them look as if they did nothing but harm. "
-            "Add at least one trusted row of each class.",
-            RaydmWarning,
-            stacklevel=4,
-        )

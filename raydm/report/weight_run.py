@@ -63,26 +63,54 @@ def write_weight_run(
     title: str,
 ) -> None:
     """Fills an empty folder, such as `raydm.report.atomic.new_folder` gives."""
+    dump(folder / "config.json", {"weight_format": FORMAT, **run_state(prepared), **config})
+    dump(folder / "evidence.json", evidence)
+    write_history(folder / "metrics.jsonl", history)
+    pq.write_table(weights_table(prepared, weights), folder / "weights.parquet")
+    save_predictor(folder, predictor)
+    plot_weighting(evidence, weights, prepared, folder / "weights.png", title)
+
+
+def run_state(prepared: Prepared) -> dict[str, Any]:
+    """What a run's config.json must hold, so that its predictor can be read back."""
     labels = prepared.labels
-    state = {
-        "weight_format": FORMAT,
+    return {
         "task": {"kind": labels.task, "n_outputs": labels.n_outputs},
         "n_features": int(prepared.train.x.shape[-1]),
         "roles": prepared.roles.to_dict(),
         "labels": labels.to_dict(),
         "packages": versions(),
     }
-    dump(folder / "config.json", {**state, **config})
-    dump(folder / "evidence.json", evidence)
-    (folder / "metrics.jsonl").write_text("".join(json.dumps(finite(line), allow_nan=False) + "\n" for line in history))
-    pq.write_table(weights_table(prepared, weights), folder / "weights.parquet")
+
+
+def write_history(file: Path, history: list[dict[str, float]]) -> None:
+    """A JSON line a step."""
+    file.write_text("".join(json.dumps(finite(line), allow_nan=False) + "\n" for line in history))
+
+
+def save_predictor(folder: Path, predictor: TablePredictor) -> None:
+    """Writes the encoder and predictor/, which `load_predictor` reads back."""
     try:
         predictor.encoder.save(folder)
         (folder / "predictor").mkdir()
         predictor.fitted.save(folder / "predictor")
     except SafetensorError as error:  # its word for a full disk, too
         raise OSError(str(error)) from error
-    plot_weighting(evidence, weights, prepared, folder / "weights.png", title)
+
+
+def load_predictor(folder: Path, config: Mapping[str, Any], predictor: Any = None) -> TablePredictor:
+    """The predictor of a run with this config.json; the `Module`, where it was the user's own.
+
+    Raises:
+        RunError: it is the user's own, and was not given; all else that is torn raises as its library does.
+    """
+    spec = dict(config["predictor"])
+    name = spec.pop("name")
+    if predictor is None and name == "custom":
+        raise RunError(f"{folder}: was made with a predictor of your own. Pass it: predictor=...")
+    module = predictor or make_module(name, **spec)
+    fitted = module.load(folder / "predictor", Task(**config["task"]), int(config["n_features"]))
+    return TablePredictor(fitted, load_encoder(folder), LabelEncoder.from_dict(config["labels"]))
 
 
 @dataclass(frozen=True)
@@ -116,15 +144,9 @@ def load_weight_run(folder: str | PathLike[str], *, predictor: Any = None) -> We
     folder = Path(folder)
     config = read_config(folder, "weight_format", FORMAT, "raydm weight")
     try:
-        spec = dict(config["predictor"])
-        name = spec.pop("name")
-        if predictor is None and name == "custom":
-            raise RunError(f"{folder}: was made with a predictor of your own. Pass it: predictor=...")
-        module = predictor or make_module(name, **spec)
-        fitted = module.load(folder / "predictor", Task(**config["task"]), int(config["n_features"]))
-        labels, roles = LabelEncoder.from_dict(config["labels"]), Roles.from_dict(config["roles"])
         weights = pq.read_table(folder / "weights.parquet")
-        return WeightRun(config, weights, TablePredictor(fitted, load_encoder(folder), labels), roles)
+        made = load_predictor(folder, config, predictor)
+        return WeightRun(config, weights, made, Roles.from_dict(config["roles"]))
     except (RunError, MissingPackageError):
         raise
     except Exception as error:  # each library has its own words for a torn file

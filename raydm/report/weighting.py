@@ -63,7 +63,7 @@ def plot_weighting(
     figure.suptitle(title, fontsize=11)
     left, right = figure.subplots(1, 2)
     _draw_weights(left, weights, prepared)
-    _draw_curve(right, evidence)
+    draw_curve(right, evidence)
     figure.savefig(path, format="png")
 
 
@@ -85,7 +85,8 @@ def _draw_weights(axes: Axes, weights: npt.NDArray[np.float64], prepared: Prepar
     axes.grid(alpha=0.25)
 
 
-def _draw_curve(axes: Axes, evidence: Mapping[str, Any]) -> None:
+def draw_curve(axes: Axes, evidence: Mapping[str, Any]) -> None:
+    """The metric on D^v by epoch, a line a seed; evidence holds curve, metric and warm_up."""
     metric = evidence["metric"]
     for seed in dict.fromkeys(point["seed"] for point in evidence["curve"]):
         own = [point for point in evidence["curve"] if point["seed"] == seed]

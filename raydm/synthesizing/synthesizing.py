@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -10,6 +12,7 @@ from raydm.augmenters.pixels import to_images, to_unit
 from raydm.data.examples import Examples
 from raydm.errors import ParameterError
 from raydm.generators import VAE, Generator, Prototypes
+from raydm.generators.tangents import NAMES
 from raydm.joint_training import Making, NewRows, TextParts, Tuning, fitted_generator, kind_of, place_of
 from raydm.manipulations import ByGenerator, ByWriting, Composing, Synthesize
 from raydm.synthesizing.settings import SynthesizeSettings
@@ -52,11 +55,20 @@ class Synthesizing(Making):
         """g_phi, once `prepare` or `steps` made it."""
         return self.manipulation.composing
 
+    def summary(self) -> list[dict[str, Any]]:
+        """Of prototypes: the scales of noise, of all factors and of the tangents, as fitted and now."""
+        self.prepare()
+        return [
+            {"scale": name, "fitted": before, "learned": now}
+            for (name, now), before in zip(_scales(self.composing).items(), self._fitted_scales.values(), strict=True)
+        ]
+
     def _made(self) -> Synthesize:
         chosen = self.settings
         counts = np.bincount(self.train.y, minlength=self.problem.task.n_outputs)
         p = counts if chosen.classes == "training" else counts > 0
         made = self._composing() if self._given is None else self._given
+        self._fitted_scales = _scales(made)
         return Synthesize(made, self.problem.task, p.astype(float).tolist(), rows=chosen.rows, share=chosen.share)
 
     def _composing(self) -> Composing:
@@ -94,3 +106,15 @@ class LearnedSynthesizing(Synthesizing, Tuning):
 
     def _optimizer(self) -> torch.optim.Optimizer:
         return self.composing.optimizer(self.settings.learning_rate)
+
+
+@torch.no_grad()
+def _scales(composing: Composing) -> dict[str, float]:
+    """The deviations that prototypes are surrounded with; none of other generators."""
+    generator = getattr(composing, "generator", None)
+    if not isinstance(generator, Prototypes):
+        return {}
+    tau = generator.log_tau.exp().tolist()
+    factors = float(generator.loading.square().sum(1).mean().sqrt())
+    own = {"noise": float(generator.log_noise.exp()), "factors": factors}
+    return own | ({f"tangent {name}": t for name, t in zip(NAMES, tau, strict=True)} if tau else {})

@@ -52,7 +52,7 @@ def run(arguments: Namespace) -> dict[str, Any]:
     )  # fmt: skip
     check_judges(metric_for(arguments.metric, prepared.labels.task), prepared, inputs)
     for note in prepared.encoder.notes:  # of its other notes prepare has warned
-        _say(note)
+        say(note)
     judge, name = (prepared.test, "test") if prepared.test is not None else (prepared.valid, "validation")
     learn(weighter, prepared, quiet=arguments.quiet)
     scores = {arguments.method: told(weighter.scores(judge))}
@@ -75,8 +75,8 @@ def run(arguments: Namespace) -> dict[str, Any]:
             title=f"{inputs.name}: {arguments.method}, {len(prepared.train)} rows, {len(prepared.valid)} trusted",
         )
     if name == "validation":
-        _say("the score is of the trusted rows, by which epochs were chosen: give --test for a fair judge")
-    _say(f"the run is in {out}")
+        say("the score is of the trusted rows, by which epochs were chosen: give --test for a fair judge")
+    say(f"the run is in {out}")
     own = scores[arguments.method]
     return {
         "run": str(out),
@@ -101,7 +101,7 @@ def learn(weighter: DataWeighter, prepared: Prepared, *, quiet: bool, beside: bo
     steps = weighter.iterate(prepared)
     if not beside:
         name = weighter.problem_.predictor.config()["name"]
-        _say(f"{name}: a training step is estimated to take {weighter.memory_} of memory")
+        say(f"{name}: a training step is estimated to take {weighter.memory_} of memory")
     total = weighter.total_ or None
     with tqdm(steps, desc=weighter.method, total=total, unit="step", file=sys.stderr, disable=quiet) as bar:
         for step in bar:
@@ -149,5 +149,6 @@ def _config(arguments: Namespace, inputs: Inputs, prepared: Prepared, weighter: 
     }
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """Tells the user on stderr."""
     print(f"raydm: {text}", file=sys.stderr)
