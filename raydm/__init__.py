@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["DataMixer", "DataValuator", "MixedRegressor", "__version__", "load_run"]
+__all__ = ["DataMixer", "DataValuator", "DataWeighter", "MixedRegressor", "__version__", "load_run"]
 
 if TYPE_CHECKING:
-    from raydm.estimators import DataMixer, DataValuator, MixedRegressor
+    from raydm.estimators import DataMixer, DataValuator, DataWeighter, MixedRegressor
     from raydm.report.run import load_run
 
 _HOMES = {
     "DataMixer": "raydm.estimators",
     "DataValuator": "raydm.estimators",
+    "DataWeighter": "raydm.estimators",
     "MixedRegressor": "raydm.estimators",
     "load_run": "raydm.report.run",
 }

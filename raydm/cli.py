@@ -63,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     _compare(verbs.add_parser("compare", help="value it by several methods, side by side", description=_COMPARE))
     _score(verbs.add_parser("score", help="value new rows with a learned h_phi", description=_SCORE))
     _mix(verbs.add_parser("mix", help="interpolate training rows with their neighbours", description=_MIX))
+    _weight(verbs.add_parser("weight", help="learn how much every training row counts", description=_WEIGHT))
     _neighbors(verbs.add_parser("neighbors", help="find every row's nearest neighbours", description=_NEIGHBORS))
     data = verbs.add_parser("data", help="the data sets that are known by name").add_subparsers(
         metavar="ACTION", required=True
@@ -83,6 +84,9 @@ rank and selected. Prints one JSON line on stdout."""
 _MIX = """Learns which training rows to interpolate with how many of their nearest neighbours, for regression, and
 writes the mixed rows, what was learned and a predictor into a run directory. With --apply RUN it mixes other rows by
 what a run learned. Prints one JSON line on stdout, with the test error beside that without mixing."""
+_WEIGHT = """Learns how much each training row counts, together with a predictor, against a small trusted validation
+set: for rare classes and wrong labels, in tables, texts and images. Writes the weights, the predictor and evidence into
+a run directory. Prints one JSON line on stdout."""
 _NEIGHBORS = """Finds the k nearest other rows of every row, by the distance of features or of labels, and writes a
 Parquet file with id, neighbors and distances. Parquet is read in blocks, and may be larger than memory. Prints one JSON
 line on stdout, with the recall that was measured."""
@@ -233,6 +237,68 @@ def _mix(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(module="mix")
 
 
+def _weight(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("train", nargs="+", metavar="TRAIN|NAME", help="Parquet, CSV, TSV, Arrow files or globs; or a named set")
+    add("--valid", nargs="+", metavar="V", help="the trusted validation files (a named set splits itself)")
+    add("--test", nargs="+", metavar="T", help="test files, only for the evidence")
+    add("--out", type=Path, metavar="DIR", help="run directory (default: runs/NAME-weight-TIME)")
+    add("--method", default="weight", help="weight (default; Hu et al. 2019), ren2018, and without learning base, "
+        "base+valid (the trusted rows are trained on too), proportion (inverse class frequency)")  # fmt: skip
+    add("--compare", nargs="+", default=[], metavar="METHOD", help="other methods whose score is told beside")
+    _columns(parser)
+    add("--sizes", type=int, nargs=2, metavar=("N", "M"), help="training and validation rows of a named set")
+    add("--seed", type=int, default=0, help="of split and learning (default 0)")
+    add(
+        "--seeds",
+        type=int,
+        default=1,
+        metavar="K",
+        help="trainings, of --seed, --seed + 1, ... (default 1)",
+    )
+    add("--quiet", action="store_true", help="no progress bar")
+
+    add = parser.add_argument_group("predictor and what it reads").add_argument
+    add("--predictor", default="auto", help="of tables: mlp (auto), linear; of images: resnet-8 (auto), resnet-14, "
+        "resnet-32, wide-resnet-28-10, resnet-18, resnet-34; of texts: text (auto)")  # fmt: skip
+    add("--predictor-args", type=_json_object, default={}, metavar="JSON", help="its arguments, such as "
+        "'{\"batch_size\": 25, \"lr\": 1e-3, \"device\": \"cuda\", \"precision\": \"bfloat16\"}'")  # fmt: skip
+    add("--text", metavar="COLUMN", help="a column of texts, which is all that is read, by the model")
+    add("--model", metavar="FOLDER|NAME", help="a pretrained encoder of Hugging Face's transformers")
+    add("--length", type=int, default=64, metavar="L", help="the most tokens of a text (default 64)")
+    add("--image", metavar="COLUMN", help="a column of images, which is all that is read: arrays (H, W[, channels]), "
+        "bytes or paths of image files")  # fmt: skip
+    add("--image-size", type=int, nargs=2, metavar=("H", "W"), help="scale image files (default: they are of one size)")
+    add("--metric", help="chooses the best epoch, and scores: accuracy (default), auc, expected-accuracy, "
+        "log-likelihood for classes; rmse (default), mae, rmspe, r2 for targets")  # fmt: skip
+
+    add = parser.add_argument_group("learning").add_argument
+    add("--epochs", type=int, default=10, help="passes with weights that are learned (default 10)")
+    add("--warm-up", type=int, default=2, help="passes before, with equal weights (default 2)")
+    add("--keep", default="best", help="the predictor of the best epoch on the trusted rows (default), or of the last")
+    add("--weights", default="free", help="free (default): a number for each row; network: of label, loss and features")
+    add("--normalisation", default="linear", help="over a batch: linear (default) or softmax")
+    add("--temperature", type=float, default=1.0, help="of the softmax (default 1)")
+    add("--learning-rate", type=_rate, default="batch", help="of the weights: a number > 0, or batch (default)")
+    add("--decay", type=float, default=10.0, help="by which a free weight is divided at each step (default 10)")
+    add("--floor", type=float, default=1e-5, help="least free weight before normalising (default 1e-5)")
+    add("--look-ahead", default="zero", help="where slopes are taken: at weights of zero (default), or at the weights")
+    add("--through-normalisation", dest="straight", action="store_false", help="slopes go through the normalisation")
+    add("--unroll", type=int, default=1, metavar="T", help="steps that are looked ahead (default 1)")
+    add("--checkpoint", action="store_true", help="keep sqrt(T) of them, and make them twice: less memory")
+    add("--dev-batch", type=int, metavar="M", help="trusted rows that judge a step (default: all)")
+
+    where = parser.add_argument_group("where seeds are trained")
+    place = where.add_mutually_exclusive_group()
+    place.add_argument("--local", action="store_true", help="in this process, one by one, without Ray (default)")
+    place.add_argument("--actors", type=int, metavar="N", help="N at once, on Ray")
+    add = where.add_argument
+    add("--address", help="of a running Ray cluster (default: RAY_ADDRESS, else one is started here)")
+    add("--cpus-per-actor", type=float, default=1.0, metavar="C", help="that Ray reserves for each (default 1)")
+    add("--gpus-per-actor", type=float, default=0.0, metavar="G", help="or a fraction of one (default 0)")
+    parser.set_defaults(module="weight")
+
+
 def _place(parser: argparse.ArgumentParser) -> None:
     where = parser.add_argument_group("where rollouts run")
     place = where.add_mutually_exclusive_group()
@@ -346,6 +412,13 @@ def _scale(text: str) -> float | str:
         return text if text == "std" else float(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"expected a number > 0 or std, got {text!r}") from error
+
+
+def _rate(text: str) -> float | str:
+    try:
+        return text if text == "batch" else float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"expected a number > 0 or batch, got {text!r}") from error
 
 
 def _json_object(text: str) -> dict[str, Any]:

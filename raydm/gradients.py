@@ -14,8 +14,7 @@ from raydm.baselines import Baseline
 from raydm.control_variates import ControlVariate, NoControl
 from raydm.errors import ParameterError
 from raydm.policies import Policy
-from raydm.predictors import Predictor
-from raydm.utility import StepUtility, require_differentiable
+from raydm.utility import MaybeDifferentiable, StepUtility, require_differentiable
 
 
 class Gradient(Protocol):
@@ -75,14 +74,14 @@ class Pathwise:
     a gradient comes from a alone; here u itself is differentiated, as its relaxation is made for.
 
     Args:
-        predictor: f_theta, checked to be differentiable.
+        predictor: f_theta, or the utility where that is `raydm.joint.Joint`; checked to be differentiable.
         reward_scale: as of `ScoreFunction`.
 
     Raises:
         ParameterError: the predictor is not differentiable.
     """
 
-    def __init__(self, predictor: Predictor, reward_scale: float | str = 1.0) -> None:
+    def __init__(self, predictor: MaybeDifferentiable, reward_scale: float | str = 1.0) -> None:
         require_differentiable(predictor, "The pathwise gradient")
         self.reward_scale = reward_scale
 

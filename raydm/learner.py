@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from raydm.data.source import Source
+from raydm.data.source import Batch, Source
 from raydm.gradients import Gradient
 from raydm.manipulations import Manipulation
 from raydm.policies import Policy
+from raydm.predictors import TrainingSets
 from raydm.seeding import stream
 from raydm.utility import StepUtility, Utility
 
@@ -48,4 +50,11 @@ def learn(
         optimizer.zero_grad()
         torch.autograd.backward(-objective)
         optimizer.step()
+        utility.carry(partial(_redrawn, manipulation, batch, rollouts, seed, t), step=t)  # joint: theta <- theta'
         yield Step(t, u.detach(), policy)
+
+
+@torch.no_grad()
+def _redrawn(manipulation: Manipulation, batch: Batch, rollouts: int, seed: int, t: int) -> TrainingSets:
+    """The step's training sets from the same noise and the new phi."""
+    return manipulation.apply(manipulation.policy(batch).draw(rollouts, stream(seed, "actions", t)), batch)

@@ -88,6 +88,28 @@ class MixingEstimator(nn.Module):
         return logits
 
 
+class WeightEstimator(nn.Module):
+    """The weight network of Meta-Weight-Net (Shu et al. 2019), which may see more than the loss.
+
+    What it sees -> FC 100 -> FC 1 -> sigmoid, ReLU between. Its readout starts at zero: untrained, every example has
+    the same weight.
+
+    Args:
+        n_inputs: how many numbers it sees of an example.
+        hidden: widths of the layers.
+    """
+
+    def __init__(self, n_inputs: int, *, hidden: Sequence[int] = (100,)) -> None:
+        super().__init__()
+        widths = [n_inputs, *hidden]
+        self.layers = nn.Sequential(*_relu_layers(widths), _zero(nn.Linear(widths[-1], 1)))
+
+    def forward(self, seen: Tensor) -> Tensor:
+        """Weights (N,) in (0, 1); seen is (N, n_inputs)."""
+        weights: Tensor = self.layers(seen).squeeze(-1).sigmoid()
+        return weights
+
+
 class PolicyRegion(nn.Module):
     """The policy region generator of AdaMixUp (Guo, Mao, Zhang 2019): where the lambda of a pair may lie.
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -11,12 +12,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from raydm.errors import ParameterError
+
 
 class Policy(Protocol):
     """What the learner asks of a policy. Axes: R rollouts, N examples of the batch."""
 
-    def draw(self, rollouts: int, rng: np.random.Generator) -> Tensor:
-        """R independent actions for the batch, (R, N); differentiable in phi where the policy is reparameterised."""
+    def draw(self, rollouts: int, rng: np.random.Generator) -> Any:
+        """R independent actions for the batch; differentiable in phi where the policy is reparameterised.
+
+        A tensor (R, N, ...), or whatever else the manipulation applies, such as soft tokens.
+        """
         ...
 
     def log_prob(self, actions: Tensor) -> Tensor:
@@ -111,3 +117,77 @@ class StraightThrough(Relaxed):
     def log_prob(self, actions: Tensor) -> Tensor:
         """Bernoulli's: (R,)."""
         return Bernoulli.log_prob(self, actions)
+
+
+@dataclass(frozen=True)
+class Deterministic:
+    """One action, sure: R_phi itself says it, and the gradient goes through it (Hu et al. 2019, weighting).
+
+    Attributes:
+        actions: (N, ...), differentiable in phi.
+    """
+
+    actions: Tensor
+
+    @property
+    def mean(self) -> Tensor:
+        """The actions, (N, ...)."""
+        return self.actions
+
+    def draw(self, rollouts: int, rng: np.random.Generator) -> Tensor:
+        """The actions R times over, (R, N, ...), with their gradient; the generator is not used."""
+        return self.actions.expand(rollouts, *self.actions.shape)
+
+    def log_prob(self, actions: Tensor) -> Tensor:
+        """There is none: nothing is drawn.
+
+        Raises:
+            ParameterError: always.
+        """
+        raise ParameterError(
+            "Deterministic actions have no log-probability, so there is no score function. Use the gradient Pathwise."
+        )
+
+
+@dataclass(frozen=True)
+class Reparameterised:
+    """Actions are whole examples, a differentiable function of phi and of noise (Hu et al. 2019, section 4.2).
+
+    Attributes:
+        make: from a generator of noise, one rollout's examples: a tensor (S, ...), or rows made of several tensors.
+    """
+
+    make: Callable[[np.random.Generator], Any]
+
+    @property
+    def mean(self) -> Tensor:
+        """There is none that could be told.
+
+        Raises:
+            ParameterError: always.
+        """
+        raise ParameterError("Actions that are whole examples have no mean in closed form. Draw some instead.")
+
+    def draw(self, rollouts: int, rng: np.random.Generator) -> Any:
+        """R times new examples: (R, S, ...); of rows made of several tensors one time, without an axis R.
+
+        Raises:
+            ParameterError: several rollouts of rows that are no tensors.
+        """
+        drawn = [self.make(rng) for _ in range(rollouts)]
+        if isinstance(drawn[0], Tensor):
+            return drawn[0].unsqueeze(0) if rollouts == 1 else torch.stack(drawn)
+        if rollouts != 1:
+            raise ParameterError.of("rollouts", "Reparameterised", "1 where examples are no plain tensors", rollouts)
+        return drawn[0]
+
+    def log_prob(self, actions: Any) -> Tensor:
+        """None that is known: examples are made, not chosen.
+
+        Raises:
+            ParameterError: always.
+        """
+        raise ParameterError(
+            "Examples made from noise have no log-probability that is known, so there is no score function. Use the "
+            "gradient Pathwise."
+        )

@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # a manipulation may need a utility of its own
     from raydm.manipulations import Manipulation
 
 Part = TypeVar("Part")  # what one shard gives
+Redrawn = Callable[[], TrainingSets]  # a step's training sets, drawn again
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,15 @@ class Utility(Protocol):
 
         Raises:
             RolloutError: a training failed or predicted something that is not finite.
+        """
+        ...
+
+    def carry(self, redrawn: Redrawn, *, step: int) -> None:
+        """After phi has moved: a joint scheme takes the predictor's own real step here; others do nothing.
+
+        Args:
+            redrawn: gives the step's sets again, from the same noise and the new phi.
+            step: the step t.
         """
         ...
 
@@ -167,7 +177,16 @@ def score_shard(problem: Problem, sets: TrainingSets, seeds: Seeds) -> list[np.n
     return [u, *(slope.cpu().numpy() for slope in slopes)]
 
 
-def require_differentiable(predictor: Predictor, what: str) -> None:
+class MaybeDifferentiable(Protocol):
+    """A predictor, or a utility that differentiates its training in its own way."""
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether what it gives can be differentiated in x, y and w of the training sets."""
+        ...
+
+
+def require_differentiable(predictor: MaybeDifferentiable, what: str) -> None:
     """Refuses a predictor through whose training no gradient can be taken.
 
     Raises:
@@ -270,6 +289,9 @@ class InProcess:
 
         parts, seeds = self._shards(predict, sets, step)
         return checked_predictions(np.concatenate(parts), seeds, step)
+
+    def carry(self, redrawn: Redrawn, *, step: int) -> None:
+        """Nothing: each rollout trains a predictor of its own."""
 
     def turn_to(self, problem: Problem) -> None:
         """Works on another problem from now on."""

@@ -17,6 +17,7 @@ from raydm.manipulations import Select
 from raydm.networks import DataValueEstimator
 from raydm.policies import Bernoulli, Relaxed, StraightThrough
 from raydm.predictors import make_predictor
+from raydm.seeding import stream
 from raydm.testing import LinearWorld, QuadraticWorld
 
 N = 8
@@ -142,13 +143,14 @@ def test_one_step_ascends_along_the_estimate():
     manipulation, twin = select(world), select(world)
     source = UniformBatches(world.examples, batch_size=N, steps=1, seed=0)
     sgd = torch.optim.SGD(manipulation.parameters(), lr=1.0)
-    utility, calls = world, []
+    calls = []
 
-    def recorded(sets, *, step):
-        calls.append(sets)
-        return utility(sets, step=step)
+    class Recorded(LinearWorld):
+        def __call__(self, sets, *, step):
+            calls.append(sets)
+            return super().__call__(sets, step=step)
 
-    next(learn(source, manipulation, ScoreFunction(LeaveOneOut()), recorded, sgd, rollouts=rollouts, seed=0))
+    next(learn(source, manipulation, ScoreFunction(LeaveOneOut()), Recorded(GAINS), sgd, rollouts=rollouts, seed=0))
     ((_, batch),) = source
     u = world(calls[0], step=0)
     advantage = u - (u.sum() - u) / (rollouts - 1)
@@ -156,3 +158,25 @@ def test_one_step_ascends_along_the_estimate():
     gradients = torch.autograd.grad(surrogate, list(twin.parameters()))
     for moved, start, g in zip(manipulation.parameters(), twin.parameters(), gradients, strict=True):
         torch.testing.assert_close(moved, start + g)
+
+
+def test_after_phi_has_moved_the_utility_is_given_the_sets_again():
+    # From the same noise and the new phi: StraightThrough's actions are Bernoulli's where h of the new phi says so.
+    carried = []
+
+    class Joint(LinearWorld):
+        def carry(self, redrawn, *, step):
+            again = [redrawn().w for _ in range(2)]
+            carried.append((step, manipulation.policy(batch(step)).draw(4, stream(0, "actions", step)), *again))
+
+    world = Joint(GAINS)
+    manipulation = select(world, distribution=StraightThrough)
+    batches = dict(UniformBatches(world.examples, batch_size=5, steps=3, seed=0))
+    batch = batches.get
+    for _ in steps(world, manipulation, count=3, rollouts=4, gradient=Pathwise(TORCH), batch_size=5):
+        pass
+    assert [c[0] for c in carried] == [0, 1, 2]
+    for _, expected, first, again in carried:
+        assert torch.equal(first, again)
+        assert torch.equal(first, expected)
+        assert not first.requires_grad

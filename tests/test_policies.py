@@ -10,7 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raydm.policies import Bernoulli, Relaxed, StraightThrough
+from raydm.errors import ParameterError
+from raydm.policies import Bernoulli, Deterministic, Relaxed, StraightThrough
 from raydm.testing import all_actions
 
 logits_lists = st.lists(st.floats(-30, 30), min_size=1, max_size=8)
@@ -140,3 +141,14 @@ def test_straight_through_has_bernoulli_s_probabilities():
 def test_relaxed_policies_keep_the_data_value_as_their_mean(policy):
     logits = torch.tensor([0.3, -1.0])
     assert torch.equal(policy(logits, 0.5).mean, torch.sigmoid(logits))
+
+
+def test_deterministic_actions_are_sure_and_carry_their_gradient():
+    phi = torch.tensor([0.3, -1.0], requires_grad=True)
+    policy = Deterministic(2 * phi)
+    actions = policy.draw(3, np.random.default_rng(0))
+    assert torch.equal(actions, (2 * phi).expand(3, 2))
+    assert torch.equal(policy.mean, 2 * phi)
+    assert torch.autograd.grad(actions.sum(), phi)[0].tolist() == [6.0, 6.0]
+    with pytest.raises(ParameterError, match="Pathwise"):
+        policy.log_prob(actions)

@@ -11,6 +11,7 @@ from raydm.data.noise import flip_labels
 from raydm.data.prepare import Prepared, encode, prepare
 from raydm.data.roles import Kind, Roles, infer_roles
 from raydm.data.sets import SETS, LoadedSet, NamedSet, describe_sets, load_set
+from raydm.data.subsets import load_subset
 from raydm.data.tables import as_table
 from raydm.data.vectors import to_array, to_matrix, vector_column
 
@@ -33,6 +34,7 @@ __all__ = [
     "flip_labels",
     "infer_roles",
     "load_set",
+    "load_subset",
     "named_labels",
     "prepare",
     "read_table",

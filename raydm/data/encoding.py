@@ -80,7 +80,7 @@ class TableEncoder:
             return only[0].shape
         return None
 
-    def transform(self, table: pa.Table, *, name: str) -> npt.NDArray[np.float32]:
+    def transform(self, table: pa.Table, *, name: str) -> npt.NDArray[Any]:
         """Encodes a table.
 
         Args:
@@ -101,7 +101,7 @@ class TableEncoder:
             warnings.warn(warning_of(events), RaydmWarning, stacklevel=2)
         return x
 
-    def transform_with_events(self, table: pa.Table, *, name: str) -> tuple[npt.NDArray[np.float32], list[str]]:
+    def transform_with_events(self, table: pa.Table, *, name: str) -> tuple[npt.NDArray[Any], list[str]]:
         """As ``transform``, but hands back what it would warn of, one line per column."""
         x = np.empty((table.num_rows, len(self.feature_names)), np.float32)
         events: list[str] = []

@@ -19,6 +19,14 @@ from raydm.data.roles import Kind, Roles, infer_roles, is_text_type
 from raydm.errors import DataError, RaydmWarning
 
 
+class FitEncoder(Protocol):
+    """What makes an encoder of the features."""
+
+    def __call__(self, table: pa.Table, roles: Roles, *, name: str) -> TableEncoder:
+        """The encoder of a training set with these roles; name is what to call it in messages."""
+        ...
+
+
 class Fitted(Protocol):
     """What was learned from a training set; ``Prepared`` is one."""
 
@@ -72,6 +80,7 @@ def prepare(
     kinds: Mapping[str, Kind] | None = None,
     task: TaskKind | None = None,
     names: tuple[str, str, str] = ("train", "valid", "test"),
+    fit_encoder: FitEncoder = TableEncoder.fit,
 ) -> Prepared:
     """Checks and encodes the sets; everything is learned from the training set alone.
 
@@ -85,6 +94,8 @@ def prepare(
         kinds: kinds that override the inferred ones, by column.
         task: the task, where it should not be inferred from the labels.
         names: what to call the three tables in messages, such as their files.
+        fit_encoder: makes the features' encoder from the training set, its roles and its name; another reads texts as
+            tokens, or images as pixels.
 
     Raises:
         DataError: a set is empty, lacks a column that training has, repeats an id, or holds a value or a label that
@@ -102,7 +113,7 @@ def prepare(
     roles = infer_roles(train, label=label, id=id, features=features, kinds=kinds, name=names[0])
     for table, name in tables[1:]:
         _check_columns(table, roles, name, names[0])
-    encoder = TableEncoder.fit(train, roles, name=names[0])
+    encoder = fit_encoder(train, roles, name=names[0])
     labels = LabelEncoder.fit_columns(train, roles.labels, task=task, name=names[0])
     notes = list(encoder.notes)
     sets: list[Examples] = []
@@ -207,11 +218,14 @@ def _check_columns(table: pa.Table, roles: Roles, name: str, train: str) -> None
         raise DataError(f"{name}: lacks the columns {absent} that {train} has; it has {table.column_names}. {remedy}")
 
 
-def _digests(table: pa.Table, roles: Roles, x: npt.NDArray[np.float32]) -> Iterator[bytes]:
+def _digests(table: pa.Table, roles: Roles, x: npt.NDArray[Any]) -> Iterator[bytes]:
     """One hash per row of its encoded features (N, D) and its texts, which may differ where their encodings agree."""
     texts = [table.column(column).to_pylist() for column, kind in roles.features.items() if kind == "text"]
+    tokens = np.issubdtype(x.dtype, np.signedinteger)  # of the texts, padded as each table needs
     for row, encoded in enumerate(x):
-        digest = hashlib.blake2b((encoded + np.float32(0)).tobytes(), digest_size=16)  # + 0 makes -0 and 0 one
+        digest = hashlib.blake2b(digest_size=16)
+        if not tokens:
+            digest.update((encoded + np.float32(0)).tobytes())  # + 0 makes -0 and 0 one
         for text in texts:
             digest.update(repr(text[row]).encode())
         yield digest.digest()

@@ -16,7 +16,16 @@ from torch import Tensor
 from raydm.distributed.cluster import Connection, connect, require
 from raydm.errors import ParameterError, RaydmError, RaydmWarning, RolloutError
 from raydm.predictors import Seeds, TrainingSets
-from raydm.utility import Problem, checked_predictions, failed, gathered, per_rollout, predict_shard, score_shard
+from raydm.utility import (
+    Problem,
+    Redrawn,
+    checked_predictions,
+    failed,
+    gathered,
+    per_rollout,
+    predict_shard,
+    score_shard,
+)
 
 _LEAST = 1e-4  # Ray counts resources in this unit
 _PATIENCE_S = 60
@@ -143,6 +152,9 @@ class RayUtility:
                 stacklevel=3,
             )
         ray.get(placed)
+
+    def carry(self, redrawn: Redrawn, *, step: int) -> None:
+        """Nothing: each rollout trains a predictor of its own."""
 
     def turn_to(self, problem: Problem) -> None:
         """Lets the same actors, which take seconds to start, work on another problem."""

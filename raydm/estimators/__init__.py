@@ -2,5 +2,6 @@
 
 from raydm.estimators.mixer import DataMixer, MixedRegressor
 from raydm.estimators.valuator import DataValuator
+from raydm.estimators.weighter import DataWeighter
 
-__all__ = ["DataMixer", "DataValuator", "MixedRegressor"]
+__all__ = ["DataMixer", "DataValuator", "DataWeighter", "MixedRegressor"]

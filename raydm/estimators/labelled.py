@@ -46,9 +46,13 @@ class Labelled(BaseEstimator):  # type: ignore[misc]
             raise ParameterError("y_valid was given without X_valid. Pass both, or neither.")
         if X_valid is not None:
             valid, _ = self._table(X_valid, y_valid, reset=False, label=named_labels(y, table))
-            return table, prepare(table, valid, None, label=label, task=task, names=_NAMES), None
+            return table, self._encoded(table, valid, label, task), None
         kept, held = self._hold_out(table, label)
-        return table, prepare(table.take(kept), table.take(held), None, label=label, task=task, names=_NAMES), kept
+        return table, self._encoded(table.take(kept), table.take(held), label, task), kept
+
+    def _encoded(self, train: pa.Table, valid: pa.Table, label: Label, task: TaskKind | None) -> Prepared:
+        """Both sets, checked and encoded."""
+        return prepare(train, valid, None, label=label, task=task, names=_NAMES)
 
     def _table(self, X: Any, y: Any, *, reset: bool, label: Label | None = None) -> tuple[pa.Table, Label]:
         """Features and labels as one table, and its label columns: `label`, or what y names or becomes."""

@@ -2,7 +2,7 @@
 
 from raydm.predictors.blackbox import BlackBox
 from raydm.predictors.make import PREDICTORS, make_predictor
-from raydm.predictors.optimizers import SGD, Adam
+from raydm.predictors.optimizers import SGD, Adam, AdamW
 from raydm.predictors.protocol import Fitted, Predictor, Seeds, TrainingSets
 from raydm.predictors.stacked import Stacked
 from raydm.predictors.tabular import TablePredictor
@@ -11,6 +11,7 @@ __all__ = [
     "PREDICTORS",
     "SGD",
     "Adam",
+    "AdamW",
     "BlackBox",
     "Fitted",
     "Predictor",

@@ -106,8 +106,10 @@ class Adam:
 
     def update(self, params: Params, grads: Params, state: list[Params], step: int) -> tuple[Params, list[Params]]:
         """One step out of place."""
+        return self._adam(params, _decayed(params, grads, self.weight_decay), state, step)
+
+    def _adam(self, params: Params, grads: Params, state: list[Params], step: int) -> tuple[Params, list[Params]]:
         beta1, beta2 = self.betas
-        grads = _decayed(params, grads, self.weight_decay)
         first = [torch.lerp(m, g, 1 - beta1) for m, g in zip(state[0], grads, strict=True)]
         second = [torch.addcmul(v * beta2, g, g, value=1 - beta2) for v, g in zip(state[1], grads, strict=True)]
         scale, root = -self.lr / (1 - beta1**step), math.sqrt(1 - beta2**step)
@@ -135,6 +137,31 @@ class Adam:
             eps=self.eps,
             maximize=False,
         )
+
+
+@dataclass(frozen=True)
+class AdamW(Adam):
+    """Adam with decoupled weight decay: p <- (1 - lr weight_decay) p first (Loshchilov, Hutter 2019, algorithm 2).
+
+    Attributes:
+        lr: > 0.
+        betas: decay of the first and second moment, each in [0, 1).
+        eps: > 0, added to the root of the second moment.
+        weight_decay: >= 0, the rate at which parameters shrink, times lr a step.
+    """
+
+    weight_decay: float = 0.01
+
+    def update(self, params: Params, grads: Params, state: list[Params], step: int) -> tuple[Params, list[Params]]:
+        """One step out of place."""
+        shrunk = [p * (1 - self.lr * self.weight_decay) for p in params]
+        return self._adam(shrunk, grads, state, step)
+
+    def update_(self, params: Params, grads: Params, state: list[Params], step: int) -> None:
+        """One step in place."""
+        for p in params:
+            p.mul_(1 - self.lr * self.weight_decay)
+        Adam(self.lr, self.betas, self.eps).update_(params, grads, state, step)
 
 
 _RANGES = {"lr": "> 0", "momentum": "in [0, 1)", "betas": "each in [0, 1)", "eps": "> 0", "weight_decay": ">= 0"}

@@ -20,7 +20,9 @@ class TrainingSets:
     """R training sets over N examples; a single training is R = 1.
 
     Attributes:
-        x: (N, D) shared by all sets, or (R, N, D).
+        x: (N, D) features or token ids, or (N, channels, H, W) images, shared by all sets; or with an axis R before.
+            In joint schemes also anything with `leaves()`, `detached()`, `to(device)` and slices (see
+            `raydm.predictors.inputs`), shared.
         y: (N,) or (R, N) int64 class indices; (N, C) or (R, N, C) class probabilities; (N,) or (R, N) float targets, or
             (N, C) or (R, N, C) of C > 1 targets.
         w: (R, N) weights >= 0. Weight 0 means absent.
@@ -39,8 +41,8 @@ class TrainingSets:
 
     @property
     def x_is_shared(self) -> bool:
-        """Whether x is (N, D)."""
-        return self.x.ndim == 2
+        """Whether x has no axis R."""
+        return not isinstance(self.x, Tensor) or self.x.ndim in (2, 4)
 
     @property
     def y_is_shared(self) -> bool:

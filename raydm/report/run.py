@@ -39,7 +39,11 @@ from raydm.report.plots import plot_discovery, plot_removal
 from raydm.valuation import ValueFunction, load_value_function
 
 FORMAT = 2
-_VERBS = {"format": "raydm value", "mix_format": "raydm mix"}  # by the key of its config.json
+_VERBS = {
+    "format": "raydm value",
+    "mix_format": "raydm mix",
+    "weight_format": "raydm weight",
+}  # by the key of its config.json
 _PACKAGES = ("raydm", "torch", "numpy", "scikit-learn", "pyarrow", "ray", "lightgbm", "xgboost")
 
 

@@ -16,7 +16,7 @@ from raydm.data.task import Task
 from raydm.errors import ParameterError
 from raydm.metrics import METRICS
 from raydm.predictors import TrainingSets, make_predictor
-from raydm.utility import Problem
+from raydm.utility import Problem, Redrawn
 from raydm.valuation.game import Game, Values
 
 
@@ -44,6 +44,9 @@ class QuadraticWorld:
     def __call__(self, sets: TrainingSets, *, step: int) -> Tensor:
         """u (R,) of the weights w as actions; `step` is not used."""
         return self.utility(sets.w @ sets.x)  # the one-hot features put w in the order of the gains
+
+    def carry(self, redrawn: Redrawn, *, step: int) -> None:
+        """Nothing: nothing is trained."""
 
     def turn_to(self, problem: Problem) -> None:
         """Changes nothing: the world needs no problem."""
@@ -112,6 +115,9 @@ class SetGame:
             ParameterError: always.
         """
         raise ParameterError("A SetGame trains nothing, so it predicts nothing. Use a utility that trains predictors.")
+
+    def carry(self, redrawn: Redrawn, *, step: int) -> None:
+        """Nothing: nothing is trained."""
 
     def turn_to(self, problem: Problem) -> None:
         """Changes nothing: the world needs no problem."""

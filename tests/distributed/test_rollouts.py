@@ -23,7 +23,7 @@ from raydm.data.task import Task
 from raydm.distributed import Connection, RayRollouts, RayUtility
 from raydm.errors import ClusterError, ParameterError, RolloutError
 from raydm.predictors import Seeds, TrainingSets, make_predictor
-from raydm.utility import InProcess, Problem, Utility
+from raydm.utility import InProcess, Problem, Redrawn, Utility
 from raydm.valuation.banzhaf import banzhaf
 from raydm.valuation.game import Game
 from raydm.valuation.leave_one_out import leave_one_out
@@ -81,6 +81,9 @@ def borrowed(pool: RayUtility) -> Callable[[Problem], Utility]:
     class Borrowed:
         def __call__(self, sets: TrainingSets, *, step: int) -> torch.Tensor:
             return pool(sets, step=step)
+
+        def carry(self, redrawn: Redrawn, *, step: int) -> None:
+            pool.carry(redrawn, step=step)
 
         def turn_to(self, problem: Problem) -> None:
             pool.turn_to(problem)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from raydm.predictors import SGD, Adam
+from raydm.predictors import SGD, Adam, AdamW
 
 CASES = [
     (SGD(0.1, momentum=0.0), torch.optim.SGD, {"lr": 0.1}),
@@ -17,6 +17,8 @@ CASES = [
         torch.optim.Adam,
         {"lr": 0.02, "betas": (0.8, 0.95), "eps": 1e-5, "weight_decay": 0.2},
     ),
+    (AdamW(0.02), torch.optim.AdamW, {"lr": 0.02, "weight_decay": 0.01}),
+    (AdamW(0.02, weight_decay=0.5), torch.optim.AdamW, {"lr": 0.02, "weight_decay": 0.5}),
 ]
 
 

@@ -1,0 +1,1 @@
+"""Augmenters: differentiable rewritings x -> x~ of examples, whose parameters phi can be learned."""

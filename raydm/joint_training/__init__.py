@@ -1,0 +1,23 @@
+"""Passes over a training set in which a predictor is trained jointly with phi: what weighting and the others share."""
+
+from raydm.joint_training.enlarging import EnlargeSettings, Enlarging, Making, Tuning, WithValid
+from raydm.joint_training.new_rows import NewRows
+from raydm.joint_training.texts import TextParts, fitted_generator, kind_of, place_of
+from raydm.joint_training.training import KEEPS, JointTraining, TrainingSettings, with_valid
+
+__all__ = [
+    "KEEPS",
+    "EnlargeSettings",
+    "Enlarging",
+    "JointTraining",
+    "Making",
+    "NewRows",
+    "TextParts",
+    "TrainingSettings",
+    "Tuning",
+    "WithValid",
+    "fitted_generator",
+    "kind_of",
+    "place_of",
+    "with_valid",
+]

@@ -1,0 +1,117 @@
+"""The text classifier: a pretrained encoder, pooled, with a linear readout."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from raydm.checks import check_choice, check_integer, is_number
+from raydm.errors import ParameterError, RunError
+from raydm.text import hub
+from raydm.text.soft import SoftTokens, check_table, embedded
+
+Pooling = Literal["mean", "cls"]
+SETTINGS, HEAD = "text_classifier.json", "head.safetensors"
+
+
+class TextClassifier(nn.Module):
+    """Logits (B, C) of ids (B, L) or of `SoftTokens`.
+
+    The readout starts at zero, as all of raydm's do. Tokens are shown to the encoder as embeddings in both cases, so
+    soft tokens whose shares are one-hot give the hard ones' logits bit for bit.
+
+    Args:
+        encoder: a transformers model with (B, L, H) states, see `raydm.text.hub.load_encoder`.
+        n_outputs: C.
+        pooling: "mean" of the states of all tokens but padding, or that of the first token, "cls".
+        dropout: its share of the pooled state, in [0, 1).
+
+    Raises:
+        ParameterError: an argument is out of its range, or the encoder's word embedding is no plain table.
+    """
+
+    def __init__(self, encoder: Any, n_outputs: int, *, pooling: Pooling = "mean", dropout: float = 0.1) -> None:
+        super().__init__()
+        check_integer("TextClassifier", "n_outputs", n_outputs, 1)
+        _check(pooling, dropout)
+        check_table(encoder.get_input_embeddings())
+        if encoder.config.pad_token_id is None:
+            raise ParameterError.of("encoder", "TextClassifier", "a model whose config names a pad_token_id", None)
+        self.encoder, self.pooling, self.n_outputs = encoder, pooling, n_outputs
+        self.pad_id = int(encoder.config.pad_token_id)
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(encoder.config.hidden_size, n_outputs)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, x: Tensor | SoftTokens) -> Tensor:
+        """(B, C) logits."""
+        present = (x.ids if isinstance(x, SoftTokens) else x) != self.pad_id
+        states = self.encoder(
+            inputs_embeds=embedded(x, self.encoder.get_input_embeddings()), attention_mask=present.long()
+        ).last_hidden_state
+        if self.pooling == "cls":
+            pooled = states[:, 0]
+        else:
+            mask = present.unsqueeze(-1).to(states.dtype)
+            pooled = (states * mask).sum(1) / mask.sum(1).clamp_min(1)
+        logits: Tensor = self.head(self.dropout(pooled))
+        return logits
+
+    def save(self, folder: Path) -> None:
+        """Writes the encoder in transformers' form (config.json, model.safetensors), the head and its settings."""
+        hub.save(self.encoder, folder)
+        save_file({k: v.detach().cpu().contiguous() for k, v in self.head.state_dict().items()}, folder / HEAD)
+        settings = {"n_outputs": self.n_outputs, "pooling": self.pooling, "dropout": self.dropout.p}
+        (folder / SETTINGS).write_text(json.dumps(settings, indent=2))
+
+    @classmethod
+    def load(cls, folder: Path) -> TextClassifier:
+        """Reads what `save` wrote.
+
+        Raises:
+            RunError: it is missing or torn.
+            DataError: the encoder is.
+            MissingPackageError: transformers is not installed.
+        """
+        try:
+            settings = json.loads((folder / SETTINGS).read_text())
+            module = cls(hub.load_encoder(folder), **settings)
+            module.head.load_state_dict(load_file(folder / HEAD))
+        except (OSError, json.JSONDecodeError, SafetensorError, TypeError, RuntimeError) as error:
+            raise RunError(f"{folder}: no text classifier can be read from it: {error}.") from error
+        return module
+
+
+@dataclass(frozen=True)
+class MakeTextClassifier:
+    """Makes text classifiers from a pretrained encoder; can be pickled, and rebuilt from its fields.
+
+    Attributes:
+        model: a local folder, or a name on the hub.
+        pooling: see `TextClassifier`.
+        dropout: see `TextClassifier`.
+    """
+
+    model: str
+    pooling: Pooling = "mean"
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        _check(self.pooling, self.dropout)
+
+    def __call__(self, n_features: int, n_outputs: int) -> TextClassifier:
+        """The module for C outputs; L, the first number, may be any."""
+        return TextClassifier(hub.load_encoder(self.model), n_outputs, pooling=self.pooling, dropout=self.dropout)
+
+
+def _check(pooling: str, dropout: float) -> None:
+    check_choice("TextClassifier", "pooling", pooling, get_args(Pooling))
+    if not (is_number(dropout) and 0 <= dropout < 1):
+        raise ParameterError.of("dropout", "TextClassifier", "in [0, 1)", dropout)

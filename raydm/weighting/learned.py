@@ -1,0 +1,133 @@
+"""Weights that are learned with the predictor: the loop's parts put together for weighting."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from raydm.data.examples import Examples
+from raydm.data.source import Batch
+from raydm.errors import ParameterError
+from raydm.gradients import Pathwise
+from raydm.joint import Joint
+from raydm.learner import Step, learn
+from raydm.manipulations import FreeWeights, NetworkWeights, Weight
+from raydm.networks import WeightEstimator
+from raydm.predictors import TrainingSets
+from raydm.seeding import stream
+from raydm.utility import Problem
+from raydm.weighting.rule import DecayedAscent
+from raydm.weighting.settings import WeightSettings
+from raydm.weighting.weighting import Weighting, Weights
+
+
+class Recorded(Weight):
+    """Keeps the weights that were last applied to each example, `applied` (N,)."""
+
+    applied: Tensor
+
+    def apply(self, actions: Tensor, batch: Batch) -> TrainingSets:
+        """As `Weight` does."""
+        sets = super().apply(actions, batch)
+        self.applied[batch.rows] = sets.w[0].detach().cpu().to(self.applied)
+        return sets
+
+
+class Learned(Weighting):
+    """Learning data weights (Hu et al. 2019, algorithm 1), from a joint look-ahead.
+
+    Attributes:
+        manipulation: phi.
+        optimizer: how it moves.
+    """
+
+    def __init__(self, train: Examples, problem: Problem, settings: WeightSettings) -> None:
+        super().__init__(train, problem, settings)
+        self.manipulation, self.optimizer = self._phi()
+        self.manipulation.applied = torch.ones(len(train))
+        self._sum, self._epochs = np.zeros(len(train)), 0
+
+    @property
+    def weights(self) -> Weights:
+        """The mean weight of each example in the latter half of the epochs done: those of single steps vary."""
+        return self._sum / self._epochs if self._epochs else np.ones(len(self.train))
+
+    @property
+    def phi(self) -> Weights | None:
+        """Free phi as it is now, (N,); None where a network gives the weights."""
+        weigh = self.manipulation.weigh
+        return weigh.phi.detach().squeeze(-1).double().cpu().numpy() if isinstance(weigh, FreeWeights) else None
+
+    def _learned(self, first: int) -> Iterator[Step]:
+        gradient, epochs = Pathwise(self.joint), self.settings.epochs
+        for epoch in range(first, first + epochs):
+            yield from learn(
+                self._epoch(epoch, self._plain_batch), self.manipulation, gradient, self.joint, self.optimizer,
+                rollouts=1, seed=self.problem.seed,
+            )  # fmt: skip
+            if epoch - first >= epochs // 2:
+                self._sum += self.manipulation.applied.double().numpy()
+                self._epochs += 1
+            self._judge()
+
+    def _joint(self) -> Joint:
+        chosen = self.settings
+        return Joint(
+            self.problem, unroll=chosen.unroll, checkpoint=chosen.checkpoint, look_ahead=chosen.look_ahead,
+            dev_batch=chosen.dev_batch,
+        )  # fmt: skip
+
+    def _phi(self) -> tuple[Recorded, torch.optim.Optimizer]:
+        chosen, task = self.settings, self.problem.task
+        if chosen.weights == "network":
+            network = Recorded(
+                self._network(), task, normalisation=chosen.normalisation, temperature=chosen.temperature,
+                straight=False,
+            )  # fmt: skip
+            lr = 0.01 if isinstance(chosen.learning_rate, str) else chosen.learning_rate
+            return network, torch.optim.Adam(network.parameters(), lr=lr)
+        # Where slopes go through the linear normalisation, phi = 0 for all would have none
+        start = 0.0 if chosen.straight or chosen.normalisation == "softmax" else 1.0
+        free = Recorded(
+            FreeWeights(len(self.train), start), task, normalisation=chosen.normalisation,
+            temperature=chosen.temperature, straight=chosen.straight,
+        )  # fmt: skip
+        rule = DecayedAscent(free.parameters(), chosen.learning_rate, decay=chosen.decay, floor=chosen.floor)
+        return free, rule
+
+    def _network(self) -> NetworkWeights:
+        """A network that sees labels and losses, and features where these are a table's."""
+        task, x = self.problem.task, self.train.x
+        table = x.ndim == 2 and np.issubdtype(x.dtype, np.floating)
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(int(stream(self.problem.seed, "estimator").integers(2**63)))
+            estimator = WeightEstimator(task.n_outputs + 1 + (x.shape[1] if table else 0))
+        scale = None
+        if task.kind == "regression":
+            y = torch.from_numpy(self.train.y).reshape(len(x), -1).float()
+            scale = y.mean(0), y.std(0).clamp_min(1e-6)
+        return NetworkWeights(estimator, task, self.joint.losses, y_scale=scale, features=table)
+
+
+class Ren2018(Learned):
+    """Learning to reweight examples (Ren et al. 2018, algorithm 1): `Learned` without memory.
+
+    A look-ahead from weights of 0, then w = max(-dL/dw, 0) over its sum; no step where all are 0. Of the settings only
+    the epochs, warm-up, `dev_batch` and `keep` have a part.
+    """
+
+    def __init__(self, train: Examples, problem: Problem, settings: WeightSettings) -> None:
+        if settings.unroll != 1:
+            raise ParameterError.of("unroll", "the method 'ren2018'", "1, for it looks one step ahead", settings.unroll)
+        super().__init__(train, problem, settings)
+
+    def _joint(self) -> Joint:
+        return Joint(self.problem, look_ahead="zero", dev_batch=self.settings.dev_batch)
+
+    def _phi(self) -> tuple[Recorded, torch.optim.Optimizer]:
+        free = Recorded(FreeWeights(len(self.train)), self.problem.task)
+        return free, DecayedAscent(free.parameters(), decay=math.inf, floor=0.0)

@@ -1,0 +1,71 @@
+"""How free weights move: the released code's rule of Hu et al. (2019), of which Ren et al. (2018) is a case."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, overload
+
+import torch
+from torch import Tensor
+
+from raydm.checks import is_number
+from raydm.errors import ParameterError
+
+_TINY = 1e-30
+
+
+class DecayedAscent(torch.optim.Optimizer):
+    """phi <- max(phi / decay - lr grad, floor), for the rows that a sparse gradient holds (else for all).
+
+    With decay = infinity and floor = 0, phi is what this batch says alone: max(-grad, 0), as in Ren et al. (2018).
+
+    Args:
+        params: phi, with the examples first.
+        lr: > 0, or "batch": one over the root mean square of the batch's gradient. phi then has a scale of its own,
+            whatever the predictor's learning rate and losses are, and each batch has the same say.
+        decay: >= 1; how fast phi forgets what earlier passes said (the release: 2 to 10).
+        floor: >= 0, the least phi (the release: 1e-5).
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        lr: float | str = "batch",
+        *,
+        decay: float = 10.0,
+        floor: float = 1e-5,
+    ) -> None:
+        if lr != "batch" and not (is_number(lr) and float(lr) > 0):
+            raise ParameterError.of("lr", "DecayedAscent", "a number > 0 or 'batch'", lr)
+        if not (isinstance(decay, (int, float)) and decay >= 1):
+            raise ParameterError.of("decay", "DecayedAscent", "a number >= 1", decay)
+        if not (is_number(floor) and floor >= 0):
+            raise ParameterError.of("floor", "DecayedAscent", "a number >= 0", floor)
+        super().__init__(params, {"lr": lr, "decay": decay, "floor": floor})
+
+    @overload
+    def step(self, closure: None = None) -> None: ...
+
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """Moves the rows that have a gradient."""
+        loss = None if closure is None else torch.enable_grad()(closure)()
+        for group in self.param_groups:
+            for phi in group["params"]:
+                if phi.grad is not None:
+                    _move(phi, phi.grad, group)
+        return loss
+
+
+def _move(phi: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
+    rows: Any = slice(None)
+    if grad.is_sparse:
+        grad = grad.coalesce()
+        rows, grad = grad.indices()[0], grad.values()
+    lr = group["lr"]
+    if lr == "batch":
+        lr = 1 / grad.square().mean().sqrt().clamp_min(_TINY)
+    phi[rows] = (phi[rows] / group["decay"] - lr * grad).clamp_min(group["floor"])

@@ -1,0 +1,159 @@
+"""The classifier: exact on hard and soft texts alike, and differentiable in every way that a joint scheme needs."""
+
+from __future__ import annotations
+
+import json
+import pickle
+
+import pytest
+import torch
+from torch.func import functional_call, jvp
+from torch.nn.functional import cross_entropy, one_hot
+
+from raydm.errors import DataError, ParameterError, RunError
+from raydm.text import MakeTextClassifier, SoftTokens, TextClassifier, Tokenizer
+
+TEXTS = ["the film was great !", "a dull plot", "superb actor and a fine story .", "awful"]
+LABELS = torch.tensor([1, 0, 1, 0])
+
+
+def classifier(tiny, *, pooling="mean", dropout=0.0, dtype=torch.float64, zero=False):
+    module = MakeTextClassifier(str(tiny), pooling, dropout)(99, 2).to(dtype).eval()
+    if not zero:
+        torch.manual_seed(1)
+        torch.nn.init.normal_(module.head.weight)
+    return module
+
+
+def ids_of(tiny):
+    return torch.from_numpy(Tokenizer(tiny)(TEXTS))
+
+
+def soft_of(ids, *, seed=0, dtype=torch.float64):
+    positions = torch.tensor([[1, 4], [2, -1], [3, 5], [1, -1]])
+    torch.manual_seed(seed)
+    return SoftTokens(ids, positions, (2 * torch.randn(4, 2, 50, dtype=dtype)).softmax(-1))
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+def test_one_hot_soft_tokens_give_the_hard_ones_logits_exactly(tiny, pooling):
+    module, ids = classifier(tiny, pooling=pooling, dtype=torch.float32), ids_of(tiny)
+    soft = soft_of(ids, dtype=torch.float32)
+    hard = SoftTokens(ids, soft.positions, one_hot(soft.probs.argmax(-1), 50).float())
+    assert torch.equal(module(hard), module(soft.hard()))
+    assert not torch.equal(module(hard), module(ids))
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+def test_padding_changes_nothing(tiny, pooling):
+    module, ids = classifier(tiny, pooling=pooling), ids_of(tiny)
+    longer = torch.nn.functional.pad(ids, (0, 9))
+    torch.testing.assert_close(module(longer), module(ids), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(module(ids[3:, :3]), module(ids)[3:], rtol=1e-12, atol=1e-12)
+
+
+def test_pooling_by_its_definition(tiny):
+    mean, cls, ids = classifier(tiny), classifier(tiny, pooling="cls"), ids_of(tiny)[1:2, :5]  # without padding
+    states = mean.encoder(input_ids=ids).last_hidden_state
+    torch.testing.assert_close(mean(ids), mean.head(states.mean(1)))
+    torch.testing.assert_close(cls(ids), cls.head(states[:, 0]))
+
+
+def test_the_readout_starts_at_zero_and_no_parameter_is_idle(tiny):
+    module, ids = classifier(tiny, zero=True), ids_of(tiny)
+    assert torch.equal(module(ids), torch.zeros(4, 2, dtype=torch.float64))
+    module = classifier(tiny)
+    cross_entropy(module(ids), LABELS).backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in module.parameters())
+
+
+def per_example(module, x):
+    def losses(params):
+        return cross_entropy(functional_call(module, params, (x,)), LABELS, reduction="none")
+
+    return losses
+
+
+@pytest.mark.parametrize("soft", [False, True])
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+def test_forward_mode_agrees_with_finite_differences(tiny, pooling, soft):
+    module, ids = classifier(tiny, pooling=pooling), ids_of(tiny)
+    losses = per_example(module, soft_of(ids) if soft else ids)
+    params = {name: p.detach() for name, p in module.named_parameters()}
+    torch.manual_seed(2)
+    direction = {name: torch.randn_like(p) for name, p in params.items()}
+    _, slopes = jvp(losses, (params,), (direction,))
+
+    def moved(step):
+        return losses({name: p + step * direction[name] for name, p in params.items()})
+
+    h = 1e-4
+    expected = (8 * (moved(h) - moved(-h)) - (moved(2 * h) - moved(-2 * h))) / (12 * h)
+    torch.testing.assert_close(slopes, expected, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+def test_double_backward_to_the_shares_agrees_with_finite_differences(tiny, pooling):
+    # d/dprobs of <s, grad_theta loss(probs)>: what tunes a generator through one step of the classifier
+    module, soft = classifier(tiny, pooling=pooling), soft_of(ids_of(tiny))
+    params = {name: p.detach().requires_grad_() for name, p in module.named_parameters()}
+    torch.manual_seed(3)
+    direction = {name: torch.randn_like(p) for name, p in params.items()}
+
+    def slope(probs):
+        loss = per_example(module, soft.with_leaves([probs]))(params).mean()
+        gradients = torch.autograd.grad(loss, list(params.values()), create_graph=True)
+        return sum((g * d).sum() for g, d in zip(gradients, direction.values(), strict=True))
+
+    probs = soft.probs.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(slope(probs), probs)
+    assert gradient[1, 1].abs().sum() == gradient[3, 1].abs().sum() == 0  # positions of -1
+    for _ in range(3):
+        move = torch.randn_like(probs)
+        h = 1e-4
+        plus, minus, plus2, minus2 = (slope(soft.probs + k * h * move).detach() for k in (1, -1, 2, -2))
+        expected = (8 * (plus - minus) - (plus2 - minus2)) / (12 * h)
+        torch.testing.assert_close((gradient * move).sum(), expected, rtol=1e-6, atol=1e-8)
+
+
+def test_forward_mode_sees_the_same_dropout_as_a_plain_pass(tiny):
+    module, ids = classifier(tiny, dropout=0.5).train(), ids_of(tiny)
+    params = {name: p.detach() for name, p in module.named_parameters()}
+    torch.manual_seed(4)
+    plain = per_example(module, ids)(params)
+    torch.manual_seed(4)
+    dual, _ = jvp(per_example(module, ids), (params,), (params,))
+    assert torch.equal(plain, dual)
+
+
+def test_save_and_load_without_pickles(tiny, tmp_path):
+    module, ids = classifier(tiny, pooling="cls", dropout=0.2, dtype=torch.float32), ids_of(tiny)
+    module.save(tmp_path)
+    assert {path.suffix for path in tmp_path.iterdir()} == {".json", ".safetensors"}
+    loaded = TextClassifier.load(tmp_path).eval()
+    assert torch.equal(loaded(ids), module(ids))
+    assert loaded.dropout.p == 0.2
+    (tmp_path / "head.safetensors").write_bytes(b"torn")
+    with pytest.raises(RunError, match="no text classifier"):
+        TextClassifier.load(tmp_path)
+    with pytest.raises(RunError, match="no text classifier"):
+        TextClassifier.load(tmp_path / "nowhere")
+
+
+def test_the_factory_can_be_pickled(tiny, headless):
+    make = pickle.loads(pickle.dumps(MakeTextClassifier(str(headless), "cls", 0.3)))
+    assert make == MakeTextClassifier(str(headless), "cls", 0.3)
+    assert make(64, 5)(ids_of(tiny)).shape == (4, 5)
+
+
+def test_arguments_out_of_range(tiny, tmp_path):
+    for wrong in ({"pooling": "max"}, {"dropout": 1.0}, {"dropout": "some"}):
+        with pytest.raises(ParameterError, match=next(iter(wrong))):
+            MakeTextClassifier(str(tiny), **wrong)
+    encoder = MakeTextClassifier(str(tiny))(0, 2).encoder
+    encoder.config.pad_token_id = None
+    with pytest.raises(ParameterError, match="pad_token_id"):
+        TextClassifier(encoder, 2)
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "unheard-of"}))
+    with pytest.raises(DataError, match="gave no encoder"):
+        MakeTextClassifier(str(tmp_path))(0, 2)
