@@ -212,6 +212,8 @@ def _mix(parser: argparse.ArgumentParser) -> None:
     add("--alpha", type=float, default=1.0, help="of --lam beta (default 1)")
     add("--threshold", type=float, metavar="T", help="least h of a mixing that is done (default: chosen on the trusted "
         "rows)")  # fmt: skip
+    add("--pick", metavar="OPTION", help="which option above T is taken: best (the paper's) or most (default: chosen "
+        "with T; best where T is given)")  # fmt: skip
     add("--repeats", type=int, default=4, help="trainings of each candidate, where one is chosen (default 4)")
 
     add = parser.add_argument_group("learning, by mixrl").add_argument

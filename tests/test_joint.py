@@ -246,6 +246,22 @@ def test_where_an_operation_has_no_forward_mode_the_slopes_come_from_two_backwar
     assert not of.of.forward_mode
 
 
+def test_a_forward_mode_that_fails_in_other_words_is_done_without_too():
+    class Strided(nn.Module):
+        """torch's GroupNorm has a forward mode, which fails on pixels that are not contiguous: "view size ..."."""
+
+        def __init__(self, d: int, c: int) -> None:
+            super().__init__()
+            self.widen, self.norm, self.out = nn.Conv2d(1, 4, 1), nn.GroupNorm(2, 4), nn.Linear(4 * d, c)
+
+        def forward(self, x: Tensor) -> Tensor:
+            pixels = self.widen(x[:, None, :, None]).to(memory_format=torch.channels_last)
+            return self.out(self.norm(pixels).flatten(1))
+
+    of = joint(make=lambda d, c: Strided(d, c), optimizer=OPTIMIZERS["adam"])
+    assert relative_error(of, sets(), "w", 2) < 1e-6
+
+
 class Attention(nn.Module):
     """What text has: token ids, an embedding, attention and layer normalisation."""
 

@@ -100,7 +100,7 @@ def test_every_method(data: Any, method: str) -> None:
 
 def test_the_settings_that_were_chosen_are_the_best_candidates(data: Any) -> None:
     mixer = fitted(data)
-    assert set(mixer.chosen_) == {"threshold"}
+    assert set(mixer.chosen_) == {"threshold", "pick"}
     best = max(mixer.candidates_, key=lambda c: c["utility"])
     assert mixer.chosen_["threshold"] == best["threshold"]
     assert len(mixer.pairs_) == best["mixed_rows"]

@@ -54,7 +54,8 @@ class DataMixer(Labelled):
             list, or "none".
         label_options: the same by the distance of labels.
         lam, alpha, admit, steps, outer_batch, rollouts, baseline, reward_scale, learning_rate, anneal, exploration,
-            mean_bounds, threshold, repeats, warm_start: how MixRL learns; see `raydm.mixing.settings.MixSettings`.
+            mean_bounds, threshold, pick, repeats, warm_start: how MixRL learns, see
+            `raydm.mixing.settings.MixSettings`.
         validation_share: of the training rows that are held out where no validation set is given, in (0, 1).
         utility: where rollouts run: `raydm.utility.InProcess`, or `raydm.distributed.RayRollouts(actors=4)`.
         shard: rollouts trained at once, >= 1.
@@ -98,6 +99,7 @@ class DataMixer(Labelled):
         exploration: float = MixSettings.exploration,
         mean_bounds: tuple[float, float] = MixSettings.mean_bounds,
         threshold: float | None = MixSettings.threshold,
+        pick: str | None = MixSettings.pick,
         repeats: int = MixSettings.repeats,
         warm_start: bool = MixSettings.warm_start,
         validation_share: float = 0.2,
@@ -126,6 +128,7 @@ class DataMixer(Labelled):
         self.exploration = exploration
         self.mean_bounds = mean_bounds
         self.threshold = threshold
+        self.pick = pick
         self.repeats = repeats
         self.warm_start = warm_start
         self.validation_share = validation_share
@@ -238,7 +241,7 @@ class DataMixer(Labelled):
 
     def _settings(self) -> MixSettings:
         names = ("lam", "alpha", "admit", "steps", "outer_batch", "rollouts", "baseline", "reward_scale")
-        more = ("learning_rate", "anneal", "exploration", "mean_bounds", "threshold", "repeats", "warm_start")
+        more = ("learning_rate", "anneal", "exploration", "mean_bounds", "threshold", "pick", "repeats", "warm_start")
         options = Options(*(counts(getattr(self, name), name) for name in ("data_options", "label_options")))
         return MixSettings(options=options, **{name: getattr(self, name) for name in (*names, *more)})
 

@@ -3,7 +3,7 @@
 from raydm.joint_training.enlarging import EnlargeSettings, Enlarging, Making, Tuning, WithValid
 from raydm.joint_training.new_rows import NewRows
 from raydm.joint_training.texts import TextParts, fitted_generator, kind_of, place_of
-from raydm.joint_training.training import KEEPS, JointTraining, TrainingSettings, with_valid
+from raydm.joint_training.training import KEEPS, JointTraining, TrainedOnBoth, TrainingSettings
 
 __all__ = [
     "KEEPS",
@@ -13,11 +13,11 @@ __all__ = [
     "Making",
     "NewRows",
     "TextParts",
+    "TrainedOnBoth",
     "TrainingSettings",
     "Tuning",
     "WithValid",
     "fitted_generator",
     "kind_of",
     "place_of",
-    "with_valid",
 ]

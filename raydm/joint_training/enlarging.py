@@ -20,7 +20,7 @@ from raydm.errors import ParameterError, RaydmError
 from raydm.gradients import Pathwise
 from raydm.joint import Joint
 from raydm.joint_training.new_rows import NewRows
-from raydm.joint_training.training import KEEPS, JointTraining, with_valid
+from raydm.joint_training.training import KEEPS, JointTraining, TrainedOnBoth
 from raydm.learner import Step, learn
 from raydm.manipulations import Augment, Synthesize
 from raydm.manipulations.beside import check_share
@@ -200,18 +200,5 @@ class Tuning(Making):
         """What moves phi."""
 
 
-class WithValid(Enlarging):
-    """No new examples, but those of D^v are trained on too; the last epoch is kept, for D^v says little then."""
-
-    @property
-    def examples(self) -> Examples:
-        """The training set, then D^v."""
-        if self._both is None:
-            self._both = with_valid(self.train, self.problem.valid)
-        return self._both
-
-    _both: Examples | None = None
-
-    @property
-    def _keeps_last(self) -> bool:
-        return True
+class WithValid(TrainedOnBoth, Enlarging):
+    """No new examples, but those of D^v are trained on too."""

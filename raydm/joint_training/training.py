@@ -161,7 +161,20 @@ class JointTraining(ABC):
         return float(self.problem.metric(predictions, torch.from_numpy(examples.y)))
 
 
-def with_valid(train: Examples, valid: Examples) -> Examples:
-    """The training set, then D^v, numbered anew: what the trusted examples are worth as mere examples."""
-    x, y = np.concatenate([train.x, valid.x]), np.concatenate([train.y, valid.y])
-    return Examples(x, y, np.arange(len(y)))
+class TrainedOnBoth(JointTraining):
+    """Trained on the examples of D^v too; the last epoch is kept, for the best one on D^v says little then."""
+
+    @property
+    def examples(self) -> Examples:
+        """The training set, then D^v, numbered anew."""
+        if self._both is None:
+            a, b = self.train, self.problem.valid
+            x, y = np.concatenate([a.x, b.x]), np.concatenate([a.y, b.y])
+            self._both = Examples(x, y, np.arange(len(y)))
+        return self._both
+
+    _both: Examples | None = None
+
+    @property
+    def _keeps_last(self) -> bool:
+        return True

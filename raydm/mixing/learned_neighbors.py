@@ -18,16 +18,20 @@ from raydm.mixing.partners import NearestPartners
 from raydm.networks import MixingEstimator
 from raydm.utility import aligned, one_thread
 
+PICKS = ("best", "most")
+
 
 @dataclass(frozen=True)
 class LearnedNeighbors(NearestPartners):
-    """Each example takes the best option of each distance, where its h_theta is above T (Hwang, Whang 2021).
+    """Each example takes an option of each distance, where its h_theta is above T (Hwang, Whang 2021).
 
     Attributes:
         estimator: h_theta.
         y_scale: location and scale (C,) that bring targets to h_theta's range.
         options: O of them, as h_theta numbers them.
         threshold: T in [0, 1].
+        pick: which option above T: "best", of the highest h (the paper), or "most", of the most neighbours. Neighbours
+            of an option are also those of larger ones, so that an h of more neighbours speaks for fewer, too.
     """
 
     name = "learned-neighbors"
@@ -35,12 +39,15 @@ class LearnedNeighbors(NearestPartners):
     y_scale: tuple[Tensor, Tensor]
     options: Options
     threshold: float
+    pick: str = "best"
 
     def counts(self, examples: Examples) -> dict[str, Indices]:
         """See `NearestPartners`; 0 where no option is above T."""
-        k = np.array([k for _, k in self.options.each])
-        best = self.best(self.h(examples))
-        return {distance: np.where(h > self.threshold, k[option], 0) for distance, (option, h) in best.items()}
+        k, h = np.array([k for _, k in self.options.each]), self.h(examples)
+        if self.pick == "most":
+            own = {d: self.options.of(d) for d in DISTANCES if self.options.most(d)}
+            return {d: np.where(h[:, o] > self.threshold, k[o], 0).max(1) for d, o in own.items()}
+        return {d: np.where(high > self.threshold, k[option], 0) for d, (option, high) in self.best(h).items()}
 
     def most(self) -> dict[str, int]:
         """See `NearestPartners`."""
@@ -79,7 +86,7 @@ class LearnedNeighbors(NearestPartners):
         """See `raydm.mixing.partners.Partners`."""
         h, options = self.estimator, {"data": list(self.options.data), "label": list(self.options.label)}
         shape = {"n_features": h.n_features, "n_outputs": h.n_outputs, "hidden": list(h.hidden)}
-        return {"name": self.name, "options": options, "threshold": self.threshold} | shape
+        return {"name": self.name, "options": options, "threshold": self.threshold, "pick": self.pick} | shape
 
     def tensors(self) -> dict[str, Tensor]:
         """The weights of h_theta, and the scale of the targets."""
@@ -96,4 +103,7 @@ class LearnedNeighbors(NearestPartners):
         n_features, n_outputs = int(state["n_features"]), int(state["n_outputs"])
         estimator = MixingEstimator(n_features, n_outputs, len(options), hidden=[int(w) for w in state["hidden"]])
         estimator.load_state_dict(weights)
-        return cls(estimator, (location, scale), options, float(state["threshold"]))
+        pick = str(state["pick"])
+        if pick not in PICKS:
+            raise ValueError(f"pick is {pick!r}")
+        return cls(estimator, (location, scale), options, float(state["threshold"]), pick)

@@ -55,8 +55,8 @@ class Learned(Mixing):
 
     @property
     def chosen(self) -> Mapping[str, Any]:
-        """The threshold."""
-        return {"threshold": self.mixrl.threshold}
+        """The threshold, and which option above it is taken."""
+        return {"threshold": self.mixrl.threshold, "pick": self.mixrl.pick}
 
     @property
     def candidates(self) -> list[dict[str, Any]]:

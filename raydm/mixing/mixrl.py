@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +21,7 @@ from raydm.learner import Step, learn
 from raydm.manipulations import Mix
 from raydm.manipulations.mix import given_options
 from raydm.mixing.admission import Admission
-from raydm.mixing.learned_neighbors import LearnedNeighbors
+from raydm.mixing.learned_neighbors import PICKS, LearnedNeighbors
 from raydm.mixing.mixer import Mixer
 from raydm.mixing.pairs import Pairs, neighborhood, together
 from raydm.mixing.reference import fit_reference
@@ -36,7 +37,7 @@ MakeUtility = Callable[[Problem], Utility]
 Array = npt.NDArray[np.float64]
 
 _MOST_ROWS = 1000  # of a batch, where all rows are asked for
-_SHARES = np.linspace(0, 1, 11)  # of the examples that are mixed, among which T is chosen
+_SHARES = np.linspace(0, 1, 11)  # of the rows that may be mixed, among which T is chosen
 _MOST_PAIRS = 20_000  # whose label errors give the bound
 
 
@@ -54,7 +55,8 @@ class MixRL:
         estimator: h_theta.
         options: those of the settings that N allows.
         threshold: T; None before it was chosen.
-        candidates: once T was chosen among some: T, mixed rows and mean utility of each.
+        pick: which option above T is taken; None before it was chosen.
+        candidates: once T was chosen among some: pick, T, mixed rows and mean utility of each.
     """
 
     def __init__(
@@ -78,8 +80,10 @@ class MixRL:
             self.estimator, problem.task, self._mixed_rows, y_scale=(y.mean(0), y.std(0).clamp_min(1e-6)),
             exploration=settings.exploration, bounds=settings.mean_bounds,
         )  # fmt: skip
-        self.threshold = settings.threshold
-        self.candidates: list[dict[str, float]] = []
+        self.threshold, self.pick = settings.threshold, settings.pick
+        if self.pick is None and self.threshold is not None:
+            self.pick = "best"
+        self.candidates: list[dict[str, Any]] = []
 
     def steps(self) -> Iterator[Step]:
         """Yields each step as it is done; exhaust it for the threshold."""
@@ -102,14 +106,14 @@ class MixRL:
                 yield step
             utility.turn_to(self.problem)
             if self.threshold is None:
-                self.threshold = self._choose(utility)
+                self.pick, self.threshold = self._choose(utility)
         finally:
             utility.close()
 
     @property
     def mixer(self) -> Mixer:
         """What mixes examples: h_theta as learned so far, above T; all best options, where T was not chosen yet."""
-        return Mixer(self._learned(self.threshold), self.shares, self.admission)
+        return Mixer(self._learned(self.threshold, self.pick), self.shares, self.admission)
 
     @cached_property
     def admission(self) -> Admission | None:
@@ -146,39 +150,51 @@ class MixRL:
         fitted = mixed_predictor(self.problem, self.train, alone)
         return replace(self.problem, predictor=predictor.warm_started(fitted))  # type: ignore[arg-type]
 
-    def _learned(self, threshold: float | None) -> LearnedNeighbors:
-        return LearnedNeighbors(self.estimator, self.mix.y_scale, self.options, threshold or 0.0)
+    def _learned(self, threshold: float | None, pick: str | None = None) -> LearnedNeighbors:
+        return LearnedNeighbors(self.estimator, self.mix.y_scale, self.options, threshold or 0.0, pick or "best")
 
-    def _ranked(self) -> tuple[Pairs, Array, Array]:
-        """The pairs at T = 0, distinct; the highest h that made each; and every h that is the best of its distance."""
-        parts, values = [], []
-        best = self._learned(None).best(self.h(self.train))
-        for option, h in best.values():
-            owner, partner, kind = self.neighbors.at(np.arange(len(h)), option, self.options)
-            parts.append(Pairs(owner, partner, self._shares(owner, partner), kind))
-            values.append(h[owner])
-        value = np.concatenate(values)
+    def _ranked(self, pick: str) -> tuple[Pairs, Array]:
+        """The pairs at T = 0, distinct and let in; and the T above which each is gone, (P,)."""
+        h, parts, until = self.h(self.train), [], []
+        if pick == "best":
+            for option, high in self._learned(None).best(h).values():
+                i, j, kind = self.neighbors.at(np.arange(len(h)), option, self.options)
+                parts.append(Pairs(i, j, self._shares(i, j), kind))
+                until.append(high[i])
+        else:
+            i, j, kind = self.neighbors.first({d: np.full(len(h), self.options.most(d)) for d in self.neighbors.of})
+            parts.append(Pairs(i, j, self._shares(i, j), kind))
+            for distance in self.neighbors.of:
+                own = self.options.of(distance)
+                k = np.array([k for _, k in self.options.each[own]])
+                of_more = np.maximum.accumulate(h[:, own][:, ::-1], axis=1)[:, ::-1]  # of this option or larger ones
+                until.append(of_more[:, np.searchsorted(k, np.arange(k[-1]), side="right")].ravel())
+        value = np.concatenate(until)
         order = np.argsort(-value, kind="stable")
-        pairs = together(parts).take(order)
+        pairs, value = together(parts).take(order), value[order]
         first = pairs.distinct()
-        pairs, value = pairs.take(first), value[order][first]
+        pairs, value = pairs.take(first), value[first]
         if self.admission is not None:
             inside = self.admission.admits(pairs.rows(self.train))
             pairs, value = pairs.take(inside), value[inside]
-        return pairs, value, np.concatenate([h for _, h in best.values()])
+        return pairs, value
 
-    def _choose(self, utility: Utility) -> float:
-        """The threshold whose mixed rows do best on the validation set; each tried one mixes a share of the rows."""
-        pairs, h, best = self._ranked()
-        grid = np.unique(np.quantile(np.unique(best), 1 - _SHARES, method="lower"))
-        grid = np.concatenate([[0.0], grid])  # above none, and above the highest: no mixing
-        sets = mixed_sets(self.train, pairs.rows(self.train), h > grid[:, None], self.problem)
-        u = utilities(sets, self.problem, utility, self.settings.repeats)
-        self.candidates = [
-            {"threshold": float(t), "mixed_rows": int((h > t).sum()), "utility": float(v)}
-            for t, v in zip(grid, u, strict=True)
-        ]
-        return float(grid[int(u.argmax())])
+    def _choose(self, utility: Utility) -> tuple[str, float]:
+        """The pick and the threshold whose mixed rows do best on the validation set."""
+        found: list[tuple[str, Array, Array]] = []
+        for pick in PICKS if self.pick is None else (self.pick,):
+            pairs, value = self._ranked(pick)
+            grid = np.unique(np.quantile(value, 1 - _SHARES, method="lower")) if len(value) else np.empty(0)
+            grid = np.concatenate([[0.0], grid])  # above none, and above the highest: no mixing
+            sets = mixed_sets(self.train, pairs.rows(self.train), value > grid[:, None], self.problem)
+            u = utilities(sets, self.problem, utility, self.settings.repeats)
+            found.append((pick, grid, u))
+            self.candidates += [
+                {"pick": pick, "threshold": float(t), "mixed_rows": int((value > t).sum()), "utility": float(v)}
+                for t, v in zip(grid, u, strict=True)
+            ]
+        pick, grid, u = max(found, key=lambda one: float(one[2].max()))
+        return pick, float(grid[int(u.argmax())])
 
     def _mixed_rows(self, batch: Batch) -> tuple[npt.NDArray[np.int64], Tensor, Tensor]:
         owner, partner, kind = self.neighbors.at(batch.rows, given_options(batch), self.options)

@@ -13,13 +13,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.optimize import nnls
-from sklearn.base import clone
+from scipy.linalg import cho_solve
 from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
-from sklearn.model_selection import KFold
 
 from raydm.data.examples import Examples
 from raydm.data.task import Task
@@ -32,7 +30,6 @@ from raydm.utility import aligned, training_of
 
 _ROWS = 1000  # of the Gaussian process, whose cost is their number's third power
 _WIDEST = 20  # features that have a length scale each
-_FOLDS = 5
 _BLOCK = 4096  # mixed rows that are predicted at a time
 
 
@@ -87,28 +84,31 @@ class Reference:
 def fit_reference(train: Examples, valid: Examples, task: Task, seed: int) -> Reference:
     """The reference of a training and a trusted set, whose rows count alike.
 
-    The members' shares are those of the least squared error of their predictions out of fold.
+    The members' shares are those of the least squared error of what they say of rows that they did not see: of the
+    trees, out of bag; of the process, leave-one-out in closed form (Rasmussen, Williams 2006, equation 5.12).
 
     Args:
         train: N examples.
         valid: M trusted examples.
         task: C targets.
-        seed: of the folds, of the trees, and of which 1,000 rows the Gaussian process sees where there are more.
+        seed: of the trees, and of which 1,000 rows the Gaussian process sees where there are more.
 
     Raises:
         RolloutError: a training failed.
     """
     rng = stream(seed, "reference")
     x, y = np.concatenate([train.x, valid.x]), np.concatenate([train.y, valid.y])
-    rows = Examples(x, y, np.arange(len(y)))
-    few = rows.take(rng.permutation(len(y))[:_ROWS])
-    tree_seed = int(rng.integers(2**31))
+    rows, few = Examples(x, y, np.arange(len(y))), rng.permutation(len(y))[:_ROWS]
     with training_of("The reference of mixed rows"), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # of a length scale at its bound: a feature without effect
-        members = [_fit(model, of, task, tree_seed) for model, of in zip(_models(x.shape[1]), (rows, few), strict=True)]
-        process = clone(_estimator(members[1])).set_params(kernel=_estimator(members[1]).kernel_, optimizer=None)
-        shares = _shares([_models(x.shape[1])[0], BlackBox(None, process)], few, task, tree_seed)
-    return Reference(members, shares, spread(y), task, x.shape[1])
+        warnings.filterwarnings("ignore", "Some inputs do not have OOB scores")
+        forest, process = _models(x.shape[1])
+        trees = _fit(forest, rows, task, int(rng.integers(2**31)))
+        gp = _fit(process, rows.take(few), task, 0)
+        told = np.stack([_out_of_bag(trees)[few], _left_out(gp)])
+    scale = spread(y)
+    gaps = (told - y[few].reshape(len(few), -1)) / scale
+    return Reference((trees, gp), _shares(gaps.reshape(2, -1)), scale, task, x.shape[1])
 
 
 def load_reference(folder: Path, state: Mapping[str, Any]) -> Reference:
@@ -128,7 +128,9 @@ def load_reference(folder: Path, state: Mapping[str, Any]) -> Reference:
 def _models(d: int) -> list[BlackBox]:
     wide = d > _WIDEST
     kernel = ConstantKernel() * RBF(10.0 if wide else np.ones(d)) + WhiteKernel()
-    trees = ExtraTreesRegressor(n_estimators=200, min_samples_leaf=3, max_features=1 / 3 if wide else 1.0)
+    trees = ExtraTreesRegressor(
+        n_estimators=200, min_samples_leaf=3, max_features=1 / 3 if wide else 1.0, bootstrap=True, oob_score=True
+    )
     return [BlackBox(None, trees), BlackBox(None, GaussianProcessRegressor(kernel, normalize_y=True))]
 
 
@@ -137,20 +139,24 @@ def _fit(model: BlackBox, rows: Examples, task: Task, seed: int) -> Fitted:
     return model.fit(sets, seed=np.array([seed]))
 
 
-def _estimator(fitted: Any) -> Any:
-    return fitted.estimators[0]
+def _out_of_bag(fitted: Any) -> Array:
+    """What the trees that did not see a row say of it: (N, C)."""
+    told: Array = fitted.estimators[0].oob_prediction_
+    return told.reshape(len(told), -1)
 
 
-def _shares(models: Sequence[BlackBox], rows: Examples, task: Task, seed: int) -> Array:
-    """Of each member in the mean, by non-negative least squares out of fold; equal where there are too few rows."""
-    equal = np.full(len(models), 1 / len(models))
-    if len(rows) < 2 * _FOLDS:
-        return equal
-    y = rows.y.reshape(len(rows), -1)
-    told = np.empty((len(models), *y.shape))
-    for rest, held in KFold(_FOLDS, shuffle=True, random_state=seed % 2**32).split(y):
-        for n, model in enumerate(models):
-            told[n, held] = _fit(model, rows.take(rest), task, seed).predict(aligned(rows.x[held]))[0].numpy()
-    scale = spread(rows.y)
-    weights, _ = nnls(((told - y.mean(0)) / scale).reshape(len(models), -1).T, ((y - y.mean(0)) / scale).ravel())
-    return weights / weights.sum() if weights.sum() > 0 else equal
+def _left_out(fitted: Any) -> Array:
+    """What the process without a row says of it: (N, C)."""
+    gp = fitted.estimators[0]
+    y = gp.y_train_.reshape(len(gp.y_train_), -1)
+    inverse = cho_solve((gp.L_, True), np.eye(len(y)))
+    told: Array = (y - (inverse @ y) / np.diag(inverse)[:, None]) * gp._y_train_std + gp._y_train_mean
+    return told
+
+
+def _shares(gaps: Array) -> Array:
+    """Of two members whose errors are gaps (2, P): those >= 0, of sum 1, whose mean's squared error is the least."""
+    first, second = gaps
+    apart = float(((first - second) ** 2).sum())
+    share = float(np.clip((second * (second - first)).sum() / apart, 0, 1)) if apart > 0 else 0.5
+    return np.array([share, 1 - share])

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from raydm.checks import are_bounds, check_choice, check_integer, check_positive, is_number
 from raydm.errors import ParameterError
+from raydm.mixing.learned_neighbors import PICKS
 from raydm.mixing.options import Options
 from raydm.mixing.shares import BetaShares, FixedShares, Shares
 
@@ -34,6 +35,8 @@ class MixSettings:
         exploration: weight of the penalty on the mean of h_theta outside `mean_bounds` (the paper: none).
         mean_bounds: lowest and highest mean that cost nothing.
         threshold: T in [0, 1]; an option of a lower h is not used. None: chosen on the validation set.
+        pick: which option above T is taken: "best" (the paper) or "most", see `raydm.mixing.learned_neighbors`. None:
+            chosen with T; "best" where T is given.
         repeats: trainings of each candidate, where it is chosen.
         warm_start: the inner trainings of a step start from a predictor of the training set alone, not from scratch;
             for torch predictors.
@@ -53,6 +56,7 @@ class MixSettings:
     exploration: float = 1e3
     mean_bounds: tuple[float, float] = (0.1, 0.9)
     threshold: float | None = None
+    pick: str | None = None
     repeats: int = 4
     warm_start: bool = False
 
@@ -78,6 +82,8 @@ class MixSettings:
         for name in ("alpha", "learning_rate"):
             check_positive(_OWNER, name, getattr(self, name))
         check_choice(_OWNER, "baseline", self.baseline, BASELINES)
+        if self.pick is not None:
+            check_choice(_OWNER, "pick", self.pick, PICKS)
         if self.reward_scale != "std" and not (is_number(self.reward_scale) and float(self.reward_scale) > 0):
             raise ParameterError.of("reward_scale", _OWNER, "a number > 0 or 'std'", self.reward_scale)
         if not (is_number(self.exploration) and self.exploration >= 0):

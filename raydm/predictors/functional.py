@@ -125,7 +125,11 @@ class Functional:
     ) -> Tensor | None:
         """How each training loss changes as the parameters move along a direction: <along, g_i>, (B,).
 
-        One pass in forward mode (a Jacobian-vector product); None where an operation of the module has none.
+        One pass in forward mode (a Jacobian-vector product); None where an operation of the module has none, or
+        one that fails (torch's GroupNorm on rows that are not contiguous).
+
+        Raises:
+            torch.OutOfMemoryError: a GPU's memory is full: backward twice would take more.
         """
         if not self.forward_mode:
             return None
@@ -135,9 +139,12 @@ class Functional:
                 change = _unpacked(self.losses(dual, copied(buffers), x, y, seed=seed))
                 found: Tensor = torch.zeros_like(change.primal) if change.tangent is None else change.tangent.clone()
                 return found
-        except (NotImplementedError, RuntimeError) as error:
-            if "forward" not in str(error):
-                raise
+        except torch.OutOfMemoryError:
+            raise
+        except (
+            NotImplementedError,
+            RuntimeError,
+        ):  # the same losses were just computed: backward finds what else is wrong
             self.forward_mode = False
             return None
 

@@ -93,19 +93,25 @@ def draw_neighbors(axes: Axes, neighbors: Mapping[str, Any]) -> None:
 
 
 def _draw_candidates(axes: Axes, candidates: list[dict[str, Any]]) -> None:
-    """Utility against mixed rows of what was tried, by distance where candidates have one; a ring around the best."""
+    """Utility against mixed rows of what was tried, a line for each distance or pick; a ring around the best."""
     if not candidates:
         _tell(axes, "settings were given: nothing was tried")
         return
     axes.set(xlabel="mixed rows", ylabel="utility on the trusted rows (higher is better)")
-    for distance in sorted({str(c.get("distance", "")) for c in candidates}):
-        own = sorted((c for c in candidates if str(c.get("distance", "")) == distance), key=lambda c: c["mixed_rows"])
-        label = f"by {distance}" if distance else "what was tried"
+    for group in dict.fromkeys(_group(c) for c in candidates):
+        own = sorted((c for c in candidates if _group(c) == group), key=lambda c: c["mixed_rows"])
+        label = group or "what was tried"
         axes.plot([c["mixed_rows"] for c in own], [c["utility"] for c in own], marker="o", markersize=3, label=label)
     best = max(candidates, key=lambda c: c["utility"])
     axes.plot(best["mixed_rows"], best["utility"], "o", markersize=10, fillstyle="none", color="black", label="chosen")
     axes.grid(alpha=0.25)
     legend_above(axes)
+
+
+def _group(candidate: dict[str, Any]) -> str:
+    if "pick" in candidate:
+        return f"{candidate['pick']} option"
+    return f"by {candidate['distance']}" if "distance" in candidate else ""
 
 
 def _tell(axes: Axes, what: str) -> None:

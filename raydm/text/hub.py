@@ -5,6 +5,7 @@ Weights are read from safetensors alone, so nothing that is loaded can run code,
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,7 +27,7 @@ def transformers(purpose: str = "Text") -> ModuleType:
         MissingPackageError: it is not installed.
     """
     try:
-        import transformers as package
+        package: ModuleType = importlib.import_module("transformers")
     except ImportError as error:
         raise MissingPackageError.of("transformers", purpose, INSTALL) from error
     return package

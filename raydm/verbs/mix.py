@@ -29,7 +29,7 @@ from raydm.verbs.setup import check_judges, check_place, make_utility, prepared_
 _SAME = (
     *("method", "predictor", "metric", "data_options", "label_options", "alpha", "admit", "steps", "outer_batch"),
     *("rollouts", "baseline", "reward_scale", "learning_rate", "anneal", "exploration", "mean_bounds", "threshold"),
-    *("repeats", "warm_start", "shard", "shared_restart"),
+    *("pick", "repeats", "warm_start", "shard", "shared_restart"),
 )
 _SHOWN = ("utility", "mean_h", "loss")  # of the history, beside the progress bar
 

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from raydm.data.examples import Examples
 from raydm.data.source import Batch
 from raydm.errors import ParameterError
-from raydm.joint_training import with_valid
+from raydm.joint_training import TrainedOnBoth
 from raydm.learner import Step
 from raydm.predictors import TrainingSets
 from raydm.weighting.weighting import Weighting, Weights
@@ -36,24 +35,8 @@ class Base(Weighting):
             self._judge()
 
 
-class BaseAndValid(Base):
-    """Equal weights, and the examples of D^v trained on too: what the trusted examples are worth as mere examples.
-
-    The best epoch on D^v says little here, for it was trained on; the last one is kept.
-    """
-
-    @property
-    def examples(self) -> Examples:
-        """The training set, then D^v."""
-        if self._both is None:
-            self._both = with_valid(self.train, self.problem.valid)
-        return self._both
-
-    _both: Examples | None = None
-
-    @property
-    def _keeps_last(self) -> bool:
-        return True
+class BaseAndValid(TrainedOnBoth, Base):
+    """Equal weights, and the examples of D^v trained on too: what the trusted examples are worth as mere examples."""
 
 
 class Proportion(Base):

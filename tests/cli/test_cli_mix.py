@@ -121,7 +121,7 @@ def test_mixed_rows_are_in_the_data_s_own_units_with_their_parents(call: Call, l
 
 def test_a_fixed_lambda_and_a_fixed_threshold(call: Call, lines: Files) -> None:
     done = call(*words(lines, *QUICK, "--label", "y", "--lam", "0.25", "--threshold", "0", "--out", "run"))
-    assert done.line["chosen"] == {"threshold": 0.0}
+    assert done.line["chosen"] == {"threshold": 0.0, "pick": "best"}
     assert json.loads(Path("run/evidence.json").read_text())["candidates"] == []
     assert set(pd.read_parquet("run/mixed.parquet").mix_lambda) == {0.25}
 

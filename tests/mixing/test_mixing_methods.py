@@ -103,7 +103,7 @@ def test_what_was_saved_mixes_alike(done: Any, name: str, tmp_path: Any) -> None
 def test_it_tells_what_it_chose_and_among_what(done: Any, name: str) -> None:
     mixing = done[name]
     names = {"mixup": {"alpha"}, "c-mixup": {"sigma"}, "global-knn": {"distance", "k"}}
-    expected = names.get(name, {"threshold"} if name.startswith("mixrl") else set())
+    expected = names.get(name, {"threshold", "pick"} if name.startswith("mixrl") else set())
     assert set(mixing.chosen) == expected
     for record in mixing.candidates:
         assert set(record) == expected | {"mixed_rows", "utility"}

@@ -66,7 +66,7 @@ def test_the_threshold_does_at_least_as_well_as_no_mixing():
 def test_mixed_rows_of_the_candidates_are_those_of_the_pairs():
     mixrl, _ = learned(line(24), line(9, seed=1))
     for record in mixrl.candidates:
-        mixrl.threshold = record["threshold"]
+        mixrl.threshold, mixrl.pick = record["threshold"], record["pick"]
         assert len(mixrl.pairs()) == record["mixed_rows"]
 
 

@@ -33,7 +33,8 @@ def test_the_settings_of_the_paper_are_the_defaults():
 
 def test_arguments_of_training_and_network_are_told_apart():
     made = make_module("mlp", hidden=[3], optimizer="adam", batch_size=7)
-    assert made.optimizer.lr == 0.1  # momentum, which Adam lacks, is left out
+    assert made.optimizer.lr == 3e-3
+    assert make_module("mlp", optimizer="sgd", lr=0.1).optimizer.momentum == 0.9
     assert made.batch_size == 7
     assert [tuple(p.shape) for p in made.make_module(5, 2).parameters()] == [(3, 5), (3,), (2, 3), (2,)]
     small = make_module("resnet-8", channels=1, widths=[2, 3, 4], normalize=[[0.5], [0.25]])

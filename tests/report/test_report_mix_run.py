@@ -82,7 +82,7 @@ def test_config_tells_the_versions(runs: dict[str, Path]) -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_no_part_of_it_is_pickled(runs: dict[str, Path], method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for file in runs[method].rglob("*.*"):
-        assert file.suffix in {".json", ".jsonl", ".parquet", ".png", ".safetensors"}
+        assert file.suffix in {".json", ".jsonl", ".parquet", ".png", ".safetensors", ".skops"}
 
     def refuse(*_: object, **__: object) -> None:
         pytest.fail("a pickle was read")
