@@ -16,6 +16,7 @@ from typing import Any
 
 from raydm import __version__
 from raydm.errors import RaydmError, RaydmWarning
+from raydm.flags.rollouts import add_limits, add_resume
 
 _BAD_INPUT = 2  # argparse's own exit status
 _INTERRUPTED = 130
@@ -104,6 +105,7 @@ def _value(parser: argparse.ArgumentParser) -> None:
     _sets(parser)
     add = parser.add_argument
     add("--out", type=Path, metavar="DIR", help="run directory (default: runs/NAME-value-TIME)")
+    add_resume(parser)
     add("--method", default="dvrl", help="dvrl (default), loo, shapley, banzhaf, knn-shapley, influence, data-oob")
     add("--method-args", type=_json_object, default={}, metavar="JSON", help="settings of a method other than dvrl, "
         "such as '{\"permutations\": 100}' for shapley")  # fmt: skip
@@ -115,6 +117,8 @@ def _value(parser: argparse.ArgumentParser) -> None:
 def _compare(parser: argparse.ArgumentParser) -> None:
     _sets(parser)
     add = parser.add_argument
+    add("--out", type=Path, metavar="FILE", help="new file to write the same JSON into")
+    add_resume(parser)
     add("--methods", nargs="+", default=["dvrl", "knn-shapley", "data-oob"], metavar="METHOD",
         help="of dvrl, loo, shapley, banzhaf, knn-shapley, influence, data-oob (default: dvrl knn-shapley data-oob)"
     )  # fmt: skip
@@ -186,6 +190,7 @@ def _mix(parser: argparse.ArgumentParser) -> None:
     add("--apply", type=Path, metavar="RUN", help="mix the rows of TRAIN by what this run learned, and learn nothing")
     add("--out", type=Path, metavar="DIR", help="run directory (default: runs/NAME-mix-TIME); with --apply a new "
         "Parquet file (default: mixed.parquet)")  # fmt: skip
+    add_resume(parser)
     add("--method", default="mixrl", help="mixrl (default), none, mixup, adamixup, global-knn, c-mixup, mixrl+adamixup")
     add("--method-args", type=_json_object, default={}, metavar="JSON", help="settings of another method, such as "
         "'{\"alpha\": 2.0}' for mixup")  # fmt: skip
@@ -403,6 +408,7 @@ def _place(parser: argparse.ArgumentParser) -> None:
     add("--cpus-per-actor", type=float, default=1.0, metavar="C", help="that Ray reserves for each (default 1)")
     add("--gpus-per-actor", type=float, default=0.0, metavar="G", help="or a fraction of one (default 0)")
     add("--shard", type=int, default=16, metavar="S", help="rollouts trained at once (default 16)")
+    add_limits(add)
 
 
 def _score(parser: argparse.ArgumentParser) -> None:

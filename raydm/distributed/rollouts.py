@@ -1,10 +1,16 @@
-"""Rollouts on Ray actors: the utility of `raydm.utility`, with its shards spread over a cluster."""
+"""Rollouts on Ray actors: the utility of `raydm.utility`, with its shards spread over a cluster.
+
+What overlaps with rollouts is what leaves their results as they are. Step t + 1's actions are drawn by the phi that
+step t ends with, which needs all of its utilities: so policy and update cannot run beside rollouts. What can, does:
+while actors train, arguments of further shards are cut, serialised and sent, and results fetched and checked as they
+come.
+"""
 
 from __future__ import annotations
 
 import math
 import os
-import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +19,12 @@ import ray
 import torch
 from torch import Tensor
 
+from raydm.checks import check_integer
+from raydm.distributed.actors import RayWorkers
 from raydm.distributed.cluster import Connection, connect, require
-from raydm.errors import ParameterError, RaydmError, RaydmWarning, RolloutError
+from raydm.distributed.controller import Controller
+from raydm.distributed.workers import Limits
+from raydm.errors import ParameterError, RaydmError
 from raydm.predictors import Seeds, TrainingSets
 from raydm.utility import (
     Problem,
@@ -28,8 +38,7 @@ from raydm.utility import (
 )
 
 _LEAST = 1e-4  # Ray counts resources in this unit
-_PATIENCE_S = 60
-_RESTARTS = 10  # an actor that dies more often than this is ill, not unlucky
+_NAMED = 4  # seeds in a message
 
 
 class RolloutActor:
@@ -87,20 +96,24 @@ def _tensor(array: np.ndarray) -> Tensor:
 class RayRollouts:
     """Makes a problem's utility run on Ray: pass it as `DataValuator(utility=RayRollouts(actors=4))`.
 
-    Values are bit-identical to those of one process and do not depend on the number of actors, nor on actors that die
-    on the way (as long as the processors are of one kind).
+    Values are bit-identical to those of one process and do not depend on the number of actors, nor on actors or nodes
+    that die on the way (as long as the processors are of one kind).
 
     Attributes:
         actors: long-lived workers, >= 1; each trains one shard at a time on one thread.
         cpus_per_actor: CPUs that Ray reserves for each, > 0.
         gpus_per_actor: GPUs, or a fraction of one, that Ray reserves for each.
         address: of a running cluster; None: RAY_ADDRESS, else one is started here.
+        timeout: seconds that a shard may train, > 0; then its actor is replaced, and the shard tried by another.
+        tries: how often a shard may lose its actor, or its time, before the run ends with an error, >= 1.
     """
 
     actors: int = 2
     cpus_per_actor: float = 1.0
     gpus_per_actor: float = 0.0
     address: str | None = None
+    timeout: float = Limits.timeout
+    tries: int = Limits.tries
 
     def __call__(self, problem: Problem) -> RayUtility:
         """Joins or starts the cluster and places the actors.
@@ -115,6 +128,9 @@ class RayRollouts:
             raise ParameterError.of("cpus_per_actor", "RayRollouts", f"a number >= {_LEAST}", self.cpus_per_actor)
         if not (self.gpus_per_actor == 0 or (math.isfinite(self.gpus_per_actor) and self.gpus_per_actor >= _LEAST)):
             raise ParameterError.of("gpus_per_actor", "RayRollouts", f"0 or >= {_LEAST}", self.gpus_per_actor)
+        if not (isinstance(self.timeout, (int, float)) and self.timeout > 0):
+            raise ParameterError.of("timeout", "RayRollouts", "a number of seconds > 0", self.timeout)
+        check_integer("RayRollouts", "tries", self.tries, 1)
         connection = connect(self.address)
         try:
             require(self.actors, {"CPU": self.cpus_per_actor, "GPU": self.gpus_per_actor}, "rollout actors")
@@ -129,29 +145,25 @@ class RayUtility:
 
     Attributes:
         problem: what the rollouts share.
-        workers: handles of the actors.
     """
 
     def __init__(self, problem: Problem, on: RayRollouts, connection: Connection) -> None:
         self._connection = connection
-        make: Any = ray.remote(RolloutActor).options(
-            num_cpus=on.cpus_per_actor,
-            num_gpus=on.gpus_per_actor,
-            max_restarts=_RESTARTS,
-            max_task_retries=_RESTARTS,
-        )
-        self.workers = [make.remote() for _ in range(on.actors)]
-        self.turn_to(problem)
-        placed = [w.process.remote() for w in self.workers]
-        _, waiting = ray.wait(placed, num_returns=len(placed), timeout=_PATIENCE_S)
-        if waiting:
-            warnings.warn(
-                f"{len(waiting)} of {on.actors} actors still wait for a place: others hold the cluster's resources, or "
-                "an autoscaler is adding nodes. Learning starts when all are placed; fewer actors may start now.",
-                RaydmWarning,
-                stacklevel=3,
-            )
-        ray.get(placed)
+        each = {"CPU": on.cpus_per_actor, "GPU": on.gpus_per_actor}
+        actor: Any = ray.remote(RolloutActor).options(num_cpus=on.cpus_per_actor, num_gpus=on.gpus_per_actor)
+        self._workers = RayWorkers(actor.remote, on.actors, each, "rollout actors")
+        self._controller = Controller(self._workers, Limits(timeout=on.timeout, tries=on.tries))
+        try:
+            self.turn_to(problem)
+            self._workers.settle()
+        except BaseException:
+            self._workers.close()
+            raise
+
+    @property
+    def workers(self) -> list[Any]:
+        """Handles of the actors as they are now."""
+        return self._workers.handles
 
     def carry(self, redrawn: Redrawn, *, step: int) -> None:
         """Nothing: each rollout trains a predictor of its own."""
@@ -164,43 +176,71 @@ class RayUtility:
         """The utilities u (R,)."""
         sets = per_rollout(sets)
         wanted = (sets.x.requires_grad, sets.y.requires_grad, sets.w.requires_grad)
-        parts, seeds = self._shards("score", sets, step, wanted)
+        parts, seeds = self._shards("score", sets, step, wanted, _finite_in_all)
         return gathered(parts, sets, seeds, step)
 
     def predictions(self, sets: TrainingSets, x: Tensor, *, step: int) -> Tensor:
         """Of rows x (M, D): (R, M, C)."""
-        parts, seeds = self._shards("predict", sets, step, ray.put(x.detach().cpu().numpy()))
+        rows = ray.put(x.detach().cpu().numpy())
+        parts, seeds = self._shards("predict", sets, step, rows, _finite)
         return checked_predictions(np.concatenate(parts), seeds, step)
 
     def close(self) -> None:
         """Ends the actors, and the cluster where it was started for them."""
-        for worker in self.workers:
-            ray.kill(worker)
+        self._workers.close()
         self._connection.close()
 
-    def _shards(self, work: str, sets: TrainingSets, step: int, more: Any) -> tuple[list[Any], Seeds]:
-        """What that method of the actors gives for each shard, and the seeds; shard i goes to actor i modulo A."""
+    def _shards(
+        self, work: str, sets: TrainingSets, step: int, more: Any, sound: Callable[[Any], bool]
+    ) -> tuple[list[Any], Seeds]:
+        """What that method of the actors gives for each shard, and the seeds (R,)."""
         seeds = self.problem.seeds(step, sets.rollouts)
-        x, y, w = (t.detach().cpu().numpy() for t in (sets.x, sets.y, sets.w))
-        shared = ray.put((x if sets.x_is_shared else None, y if sets.y_is_shared else None))
-        pending = [
-            getattr(self.workers[i % len(self.workers)], work).remote(
-                self._shared_problem,
-                shared,
-                (None if sets.x_is_shared else x[s], None if sets.y_is_shared else y[s], w[s]),
-                seeds[s],
-                more,
-            )
-            for i, s in enumerate(self.problem.shards(sets.rollouts))
-        ]
-        try:
-            return ray.get(pending), seeds
-        except ray.exceptions.RayTaskError as error:
-            if isinstance(error.cause, RaydmError):
-                raise error.cause from None
-            raise failed(step, error.cause) from error
-        except ray.exceptions.RayActorError as error:
-            raise RolloutError(
-                f"Step {step}: an actor died {_RESTARTS + 1} times. It may be out of memory: lower --shard or "
-                f"--outer-batch. Ray says: {error}"
-            ) from error
+        shards = _Shards(self.problem, self._shared_problem, work, sets, seeds, step, more, sound)
+        return self._controller.run(shards), seeds
+
+
+class _Shards:
+    """The shards of one call, as the controller hands them out; arguments are cut out when they are sent."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        shared_problem: Any,
+        method: str,
+        sets: TrainingSets,
+        seeds: Seeds,
+        step: int,
+        more: Any,
+        sound: Callable[[Any], bool],
+    ) -> None:
+        self._problem, self._method, self._seeds, self._step, self._more = shared_problem, method, seeds, step, more
+        self._slices = problem.shards(sets.rollouts)
+        x, y, self._w = (t.detach().cpu().numpy() for t in (sets.x, sets.y, sets.w))
+        self._x, self._y = None if sets.x_is_shared else x, None if sets.y_is_shared else y
+        self._shared = ray.put((x if self._x is None else None, y if self._y is None else None))
+        self.accepts = sound
+
+    def __len__(self) -> int:
+        return len(self._slices)
+
+    def work(self, shard: int) -> tuple[str, tuple[Any, ...]]:
+        s = self._slices[shard]
+        own = (None if self._x is None else self._x[s], None if self._y is None else self._y[s], self._w[s])
+        return self._method, (self._problem, self._shared, own, self._seeds[s], self._more)
+
+    def name(self, shard: int) -> str:
+        s = self._slices[shard]
+        seeds = [str(seed) for seed in dict.fromkeys(self._seeds[s].tolist())]
+        told = ", ".join(seeds[:_NAMED]) + (", ..." if len(seeds) > _NAMED else "")
+        return f"Step {self._step}, rollouts {s.start} to {s.stop - 1} (seed{'s' * (len(seeds) > 1)} {told})"
+
+    def failed(self, shard: int, error: BaseException) -> Exception:
+        return error if isinstance(error, RaydmError) else failed(self._step, error)
+
+
+def _finite(array: np.ndarray) -> bool:
+    return bool(np.isfinite(array).all())
+
+
+def _finite_in_all(arrays: list[np.ndarray]) -> bool:
+    return all(_finite(array) for array in arrays)

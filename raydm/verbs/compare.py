@@ -13,9 +13,12 @@ from raydm.data import Prepared
 from raydm.errors import ParameterError
 from raydm.estimators import DataValuator
 from raydm.metrics import discovery_auc, discovery_f1, discovery_recall_at_count, metric_for
+from raydm.report.atomic import check_free, new_file
 from raydm.report.evidence import LEARNED, Rankings, removal
+from raydm.report.run import dump
 from raydm.verbs.inputs import read_inputs
 from raydm.verbs.line import prints_line
+from raydm.verbs.resume import check_resume, journal_of
 from raydm.verbs.setup import check_flags, check_judges, make_valuator, prepared_of, with_noise
 from raydm.verbs.value import learn, say_collapses
 
@@ -26,6 +29,7 @@ _COLUMNS = ("method", "auc", "f1", "recall", "removal_gain", "test_score", "seco
 def run(arguments: Namespace) -> dict[str, Any]:
     """Runs the verb; its JSON line."""
     check_flags(arguments)
+    check_resume(arguments)
     names: list[str] = arguments.methods
     if len({*names}) < len(names):
         raise ParameterError.of("methods", "raydm compare", "different methods", names)
@@ -36,19 +40,27 @@ def run(arguments: Namespace) -> dict[str, Any]:
         )
     names = sorted(names, key=lambda name: name != "dvrl")  # first, since the inputs that are shown are its own
     valuators = {name: make_valuator(arguments, name, arguments.method_args.get(name, {})) for name in names}
+    if arguments.out is not None:
+        check_free(arguments.out)
     inputs = read_inputs(arguments)
     prepared = prepared_of(arguments, inputs)
     check_judges(metric_for(arguments.metric, prepared.labels.task), prepared, inputs)
     prepared, flipped = with_noise(arguments, prepared)
     rows = []
-    for name, valuator in valuators.items():
-        learn(valuator, prepared, quiet=arguments.quiet)
-        say_collapses(valuator)
-        rows += _rows(name, valuator, prepared, flipped)
+    with journal_of(arguments, inputs) as journal:
+        for name, valuator in valuators.items():
+            valuator.utility = journal.over(valuator.utility)
+            learn(valuator, prepared, quiet=arguments.quiet)
+            say_collapses(valuator)
+            rows += _rows(name, valuator, prepared, flipped)
     rows = _once(rows)
     _show(rows)
     judge = "test" if prepared.test is not None else "validation"
-    return {"set": inputs.name, "rows": len(prepared.train), "noise": arguments.noise, "judge": judge, "methods": rows}
+    line = {"set": inputs.name, "rows": len(prepared.train), "noise": arguments.noise, "judge": judge, "methods": rows}
+    if arguments.out is not None:
+        with journal.writing(), new_file(arguments.out) as file:
+            dump(file, line)
+    return line
 
 
 def _rows(

@@ -26,3 +26,8 @@ def prints_line(verb: Callable[[Namespace], Mapping[str, Any]]) -> Callable[[Nam
         print(json.dumps(finite(line), allow_nan=False))
 
     return run
+
+
+def say(text: str) -> None:
+    """Tells people something, on stderr."""
+    print(f"raydm: {text}", file=sys.stderr)

@@ -24,6 +24,7 @@ from raydm.report.mixing import mixing_evidence, plot_mixing
 from raydm.verbs.inputs import Inputs, read_inputs
 from raydm.verbs.line import prints_line
 from raydm.verbs.mix_apply import apply, check_learning
+from raydm.verbs.resume import check_resume, journal_of
 from raydm.verbs.setup import check_judges, check_place, make_utility, prepared_of
 
 _SAME = (
@@ -43,6 +44,7 @@ def run(arguments: Namespace) -> dict[str, Any]:
     if arguments.apply:
         return _apply(arguments)
     check_learning(arguments)
+    check_resume(arguments)
     mixer = DataMixer(
         **{name: getattr(arguments, name) for name in _SAME},
         lam=None if arguments.lam == "beta" else arguments.lam,
@@ -62,14 +64,16 @@ def run(arguments: Namespace) -> dict[str, Any]:
     check_judges(metric_for(arguments.metric, "regression"), prepared, inputs, test=False)  # whose metrics are fixed
     for note in prepared.encoder.notes:  # of its other notes prepare has warned
         _say(note)
-    _learn(mixer, prepared, quiet=arguments.quiet)
+    with journal_of(arguments, inputs) as journal:
+        mixer.utility = journal.over(mixer.utility)
+        _learn(mixer, prepared, quiet=arguments.quiet)
     judge, name = (prepared.test, "test") if prepared.test is not None else (prepared.valid, "validation")
     figures = gains(mixer.problem_, prepared.train, mixer.pairs_, judge, arguments.test_repeats)
     evidence = mixing_evidence(
         mixer.mixer_, mixer.pairs_, prepared.train, mixer.candidates_, figures, name,
         linearity_evidence(mixer.problem_, prepared.train, mixer.pairs_),
     )  # fmt: skip
-    with new_folder(out) as folder:
+    with journal.writing(), new_folder(out) as folder:
         write_mix_run(
             folder,
             config=_config(arguments, inputs, mixer),
@@ -100,7 +104,7 @@ def run(arguments: Namespace) -> dict[str, Any]:
 
 def _apply(arguments: Namespace) -> dict[str, Any]:
     """Mixes other rows by what a run learned: partners are looked for among these."""
-    for flag in ("valid", "test", "sizes", "label", "id", "features", "kind"):
+    for flag in ("valid", "test", "sizes", "label", "id", "features", "kind", "resume"):
         if getattr(arguments, flag):
             raise ParameterError(f"--{flag} is for learning; with --apply the run tells what is mixed. Leave it out.")
     return apply(arguments)
@@ -116,7 +120,7 @@ def _learn(mixer: DataMixer, prepared: Prepared, *, quiet: bool) -> None:
 
 
 def _config(arguments: Namespace, inputs: Inputs, mixer: DataMixer) -> dict[str, Any]:
-    given = {k: v for k, v in vars(arguments).items() if k not in {"module", "out", "quiet", "kind", "apply"}}
+    given = {k: v for k, v in vars(arguments).items() if k not in {"module", "out", "resume", "quiet", "kind", "apply"}}
     tables = {"train": inputs.train, "valid": inputs.valid, "test": inputs.test}
     return {
         "method": arguments.method,

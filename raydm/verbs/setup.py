@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from argparse import Namespace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -53,6 +54,8 @@ def check_place(arguments: Namespace) -> None:
     """Raises ParameterError where actors are described, but not asked for."""
     if arguments.actors is None and (arguments.address or arguments.gpus_per_actor or arguments.cpus_per_actor != 1):
         raise ParameterError("--address, --cpus-per-actor and --gpus-per-actor place Ray actors: add --actors N.")
+    if arguments.actors is None and _limits(arguments):
+        raise ParameterError("--rollout-timeout and --rollout-tries are for shards on Ray actors: add --actors N.")
 
 
 def make_utility(arguments: Namespace) -> MakeUtility:
@@ -61,7 +64,14 @@ def make_utility(arguments: Namespace) -> MakeUtility:
         return InProcess
     from raydm.distributed import RayRollouts  # Ray takes a second to import; a local run does not need it
 
-    return RayRollouts(arguments.actors, arguments.cpus_per_actor, arguments.gpus_per_actor, arguments.address)
+    place = arguments.actors, arguments.cpus_per_actor, arguments.gpus_per_actor, arguments.address
+    return RayRollouts(*place, **_limits(arguments))
+
+
+def _limits(arguments: Namespace) -> dict[str, Any]:
+    """What of `RayRollouts` is given by --rollout-timeout and --rollout-tries, where the verb has them."""
+    given = {name: getattr(arguments, f"rollout_{name}", None) for name in ("timeout", "tries")}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def prepared_of(arguments: Namespace, inputs: Inputs, *, task: TaskKind | None = None) -> Prepared:

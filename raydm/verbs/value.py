@@ -23,6 +23,7 @@ from raydm.valuation import ValueFunction
 from raydm.valuation.methods import Learned
 from raydm.verbs.inputs import Inputs, read_inputs
 from raydm.verbs.line import prints_line
+from raydm.verbs.resume import check_resume, journal_of
 from raydm.verbs.setup import check_flags, check_judges, make_valuator, prepared_of, with_noise
 
 _SHOWN = ("utility", "mean_h", "share", "error")  # of the history, beside the progress bar
@@ -32,6 +33,7 @@ _SHOWN = ("utility", "mean_h", "share", "error")  # of the history, beside the p
 def run(arguments: Namespace) -> dict[str, Any]:
     """Runs the verb; its JSON line."""
     check_flags(arguments)
+    check_resume(arguments)
     valuator = make_valuator(arguments, arguments.method, arguments.method_args)
     inputs = read_inputs(arguments)
     out = arguments.out or Path("runs") / f"{inputs.name}-value-{datetime.now().strftime('%Y%m%d-%H%M%S-%f')}"
@@ -42,12 +44,14 @@ def run(arguments: Namespace) -> dict[str, Any]:
     prepared, flipped = with_noise(arguments, prepared)
     for note in prepared.encoder.notes:  # of its other notes prepare has warned
         _say(note)
-    learn(valuator, prepared, quiet=arguments.quiet)
+    with journal_of(arguments, inputs) as journal:
+        valuator.utility = journal.over(valuator.utility)
+        learn(valuator, prepared, quiet=arguments.quiet)
     evidence = evidence_of(valuator, prepared, flipped)
     returned = _returned(valuator)
     figures, sentence = _judged(evidence, returned)
     config = _config(arguments, inputs, prepared, valuator)
-    with new_folder(out) as folder:
+    with journal.writing(), new_folder(out) as folder:
         write_run(
             folder,
             config=config,
@@ -132,7 +136,7 @@ def _judged(evidence: dict[str, Any], returned: str | None) -> tuple[dict[str, f
 
 
 def _config(arguments: Namespace, inputs: Inputs, prepared: Prepared, valuator: DataValuator) -> dict[str, Any]:
-    given = {k: v for k, v in vars(arguments).items() if k not in {"module", "out", "quiet", "kind"}}
+    given = {k: v for k, v in vars(arguments).items() if k not in {"module", "out", "resume", "quiet", "kind"}}
     tables = {"train": inputs.train, "valid": inputs.valid, "test": inputs.test}
     return {
         "method": arguments.method,

@@ -191,7 +191,10 @@ def test_what_can_never_be_placed_is_refused_at_once(problem: Problem, cluster: 
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("actors", 0), ("cpus_per_actor", 0.0), ("cpus_per_actor", float("nan")), ("gpus_per_actor", -1.0)],
+    [
+        *(("actors", 0), ("cpus_per_actor", 0.0), ("cpus_per_actor", float("nan")), ("gpus_per_actor", -1.0)),
+        *(("timeout", 0.0), ("timeout", float("nan")), ("tries", 0), ("tries", 1.5)),
+    ],
 )
 def test_a_field_out_of_range_is_named(problem: Problem, name: str, value: float) -> None:
     with pytest.raises(ParameterError, match=name):

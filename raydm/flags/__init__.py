@@ -1,0 +1,1 @@
+"""The flags of each verb; nothing here loads more than argparse."""
