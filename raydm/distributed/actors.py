@@ -142,9 +142,10 @@ class RayWorkers:
             require(1, self._each, self._what)
         if not self._warned:
             self._warned = True
+            then = "The others do the work meanwhile" if waiting < len(self) else "Work goes on once one has a place"
             warnings.warn(
                 f"{waiting} of {len(self)} {self._what} still wait for a place: others hold the cluster's resources, a "
-                "node is gone, or an autoscaler is adding nodes. The others do the work meanwhile.",
+                f"node is gone, or an autoscaler is adding nodes. {then}.",
                 RaydmWarning,
                 stacklevel=2,
             )

@@ -52,6 +52,11 @@ class _Kept(Journal):
             ) from error
         self.remove()
 
+    def __exit__(self, *error: object) -> None:
+        super().__exit__(*error)
+        if error[1] is not None and not isinstance(error[1], RunError) and self.folder.exists():
+            say(f"what was computed is kept in {self.folder}; the same command with --resume goes on with it")
+
 
 class _KeepsNothing:
     def over(self, make_utility: MakeUtility) -> MakeUtility:

@@ -14,16 +14,17 @@ import pytest
 from cli_kit import QUICK, Call, Files
 
 JOURNAL = Path(".run.journal")
-# Runs the command, and is killed by the system when so many records are written: the first says whose journal it is
+# Runs the command, and gets a signal when so many records are written: the first says whose journal it is
 KILLED = """
 import os, signal, sys
+number = getattr(signal, os.environ.get("NUMBER", "SIGKILL"))
 import raydm.cli, raydm.records
 add, left = raydm.records.Records.add, [int(sys.argv.pop(1))]
 def killed(self, content):
     add(self, content)
     left[0] -= 1
     if not left[0]:
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), number)
 raydm.records.Records.add = killed
 sys.exit(raydm.cli.main())
 """
@@ -112,6 +113,23 @@ def test_other_arguments_and_other_data_are_refused_by_name(files: Files, call: 
     assert "fingerprints.train is" in call(*words).err
     Path("train.csv").write_text(files.train.read_text())
     assert call(*words).code == 0  # the same rows, elsewhere
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_who_interrupts_is_told_how_to_go_on(
+    files: Files, monkeypatch: pytest.MonkeyPatch, name: str, code: int
+) -> None:
+    monkeypatch.setenv("NUMBER", name)
+    done = python(KILLED, 2, *value(files, "--out", "run"))
+    assert done.returncode == code
+    assert "raydm: what was computed is kept in .run.journal; the same command with --resume goes on" in done.stderr
+    assert os.listdir() == [".run.journal"]
+
+
+def test_limits_of_shards_are_for_actors(files: Files, call: Call) -> None:
+    done = call(*value(files, "--rollout-timeout", "30"))
+    assert (done.code, done.out) == (2, "")
+    assert "--rollout-timeout and --rollout-tries are for shards on Ray actors: add --actors N" in done.err
 
 
 def test_there_may_be_nothing_to_resume(files: Files, call: Call) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -264,6 +265,22 @@ def test_a_lost_result_is_worked_out_again() -> None:
     always.lost = -100
     with pytest.raises(RolloutError, match="the node that held its result is gone"):
         Controller(always, Limits(tries=2)).run(Numbers(1))
+
+
+def test_stragglers_cost_a_step_little() -> None:
+    """5 % of 200 workers are 10 times slower; and their next steps, once it is known who they are."""
+    means = []
+    for share in (0.0, 0.05):
+        rng = random.Random(0)
+        slow = {worker for worker in range(200) if rng.random() < share}
+        crew, _ = workers(200, lambda worker, *_: rng.uniform(0.8, 1.25) * (10 if worker in slow else 1))  # noqa: B023
+        controller, times = Controller(crew), [0.0]
+        for _ in range(6):
+            assert controller.run(Numbers(800)) == squares(800)
+            times.append(crew.clock)
+        means.append(times[-1] / 6)
+        assert max(b - a for a, b in pairwise(times)) <= 1.25 * means[0]
+    assert means[1] <= 1.15 * means[0]
 
 
 @pytest.mark.parametrize("seed", range(20))
