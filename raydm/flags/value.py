@@ -9,7 +9,7 @@ from raydm.flags.common import add_columns, add_files, add_quiet, add_rollouts_p
 from raydm.flags.types import json_object, number_or
 from raydm.flags.verb import Verb
 
-_EVIDENCE = ("validation", "out-of-fold", "linear", "forest", "extra-trees", "neighbors")
+EVIDENCE = ("validation", "out-of-fold", "linear", "forest", "extra-trees", "neighbors")
 
 _VALUE = """Learns a value for every training row against a small trusted validation set, trains a better predictor,
 and writes both with evidence into a run directory. Prints one JSON line on stdout."""
@@ -71,7 +71,7 @@ def _learning(parser: argparse.ArgumentParser) -> None:
         "on the selected rows, or on all alike (default: as judged on held-out trusted rows)")  # fmt: skip
 
     add = parser.add_argument_group("learning, by dvrl").add_argument
-    add("--evidence", nargs="+", default=_EVIDENCE, metavar="SOURCE", help="what h_phi sees: of "
+    add("--evidence", nargs="+", default=EVIDENCE, metavar="SOURCE", help="what h_phi sees: of "
         "validation, out-of-fold, linear, forest, extra-trees, neighbors (default: all)")  # fmt: skip
     add("--start", default="evidence", help="evidence (default): from the best single input; nothing: untrained")
     add("--judge", type=int, default=2, metavar="FOLDS", help="folds of the trusted rows on which what was learned is "

@@ -39,8 +39,8 @@ class ByGenerator:
     def optimizer(self, lr: float | None) -> torch.optim.Optimizer:
         """Adam; step length 1e-3 of examples, weights and logarithms of scales alike.
 
-        Faster logarithms let the noise grow: on ten digits a class, at .01 by eight times in 600 steps, with fewer
-        digits told than of an untuned generator.
+        Faster logarithms let the noise grow: on ten digits a class, at .01 eightfold in 600 steps, and nothing is
+        gained over the untuned generator (-.004 of accuracy, standard error .006), where 1e-3 gains .011 (.003).
         """
         return torch.optim.Adam(self.parameters(), lr=1e-3 if lr is None else lr, eps=1e-12)
 
