@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import pickle
 import warnings
-from datetime import date, datetime
+from datetime import date, datetime, time
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from sklearn.base import clone
 from text_kit import write_tiny_bert
@@ -82,7 +85,8 @@ def fitted(cls, method, x, y, valid, **more):
 @pytest.mark.parametrize("cls", BOTH)
 def test_an_array_gives_an_array_in_its_own_units(cls):
     x, y = rows(60)
-    made = fitted(cls, "learned", x, y, rows(20, 1), epochs=6)
+    more = {"epochs": 6, "predictor_params": {**QUICK["predictor_params"], "lr": 0.02}}  # a few steps are to do
+    made = fitted(cls, "learned", x, y, rows(20, 1), **more)
     new, labels = made.rows(200)
     assert new.shape == (200, 4)
     assert set(labels) == {"no", "yes"}
@@ -95,7 +99,7 @@ def test_an_array_gives_an_array_in_its_own_units(cls):
     assert made.memory_.total > 0
     assert made.seconds_ > 0
     assert len(made.history_) == made.total_
-    again = fitted(cls, "learned", x, y, rows(20, 1), epochs=6)
+    again = fitted(cls, "learned", x, y, rows(20, 1), **more)
     np.testing.assert_array_equal(again.rows(200)[0], new)
 
 
@@ -116,6 +120,7 @@ def test_a_fixed_augmentation_adds_the_noise_that_it_says_to_its_parents():
 def test_a_data_frame_gives_its_own_columns_and_types(cls):
     train, valid = frame(80), frame(20, 1)
     made = fitted(cls, PLAIN[cls], train, "y", (valid, None))
+    assert made.table(0).schema.equals(made.table(3).schema)
     new, labels = made.rows(100)
     assert list(new.columns) == [*train.columns.drop("id")]
     assert new["y"].tolist() == labels.tolist()
@@ -145,6 +150,36 @@ def test_a_data_frame_gives_its_own_columns_and_types(cls):
     assert set(table.column("seed").to_pylist()) == {0}
 
 
+def test_what_is_no_float_stays_within_its_range():
+    rng = np.random.default_rng(0)
+    y = np.repeat(["no", "yes"], 20)
+    made = pa.table({
+        "count": pa.array(rng.integers(0, 3, 40), pa.uint8()),
+        "flag": pa.array(rng.integers(0, 2, 40), pa.int64()),
+        "price": pa.array([Decimal(int(v)) / 100 for v in rng.integers(1, 999, 40)], pa.decimal128(3, 2)),
+        "at": pa.array([time(int(h), 30) for h in rng.integers(0, 24, 40)], pa.time32("s")),
+        "free": rng.normal(size=40),
+        "y": y,
+    })  # fmt: skip
+    valid = made.slice(0, 10).set_column(4, "free", pa.array(np.linspace(5, 6, 10)))
+    table = fitted(DataAugmenter, "fixed", made, "y", (valid, None), noise=5.0, masked=1e-6).table(200)
+    assert table.schema.types[:5] == made.schema.types[:5]
+    for name in ("count", "flag", "price", "at"):
+        low, high = pc.min_max(made[name]).as_py().values()
+        assert pc.min_max(table[name]).as_py() == {"min": low, "max": high}
+    assert pc.max(table["free"]).as_py() > 2 * pc.max(made["free"]).as_py()
+
+
+@pytest.mark.parametrize("targets", [np.arange(40) + 2**40, np.arange(40) + 1 / 3], ids=["whole", "fractions"])
+def test_labels_are_their_parents_to_the_bit(targets):
+    x, _ = rows(40)
+    table = pa.table({"a": x[:, 0], "b": x[:, 1], "y": targets})
+    valid = table.slice(0, 10).set_column(0, "a", pa.array(x[:10, 0] + 0.1))
+    made = fitted(DataAugmenter, "fixed", table, "y", (valid, None), task="regression").table(50)
+    assert made["y"].to_pylist() == targets[made["parent_id"].to_numpy()].tolist()
+    assert made["y"].type == table["y"].type
+
+
 def test_provenance_stands_aside_for_columns_of_its_name():
     train, valid = (frame(20, seed).rename(columns={"size": "how"})[["how", "y"]] for seed in (0, 1))
     table = fitted(DataSynthesizer, "untuned", train, "y", (valid, None)).table(3)
@@ -159,6 +194,7 @@ def test_images_come_back_as_pixels(cls, flat):
     params = {"device": "cpu", "widths": [2, 2, 2]}
     more = {"predictor_params": params, "epochs": 1} | ({"operations": ["flip"]} if cls is DataAugmenter else {})
     made = fitted(cls, "learned", x, y, (x_valid, y_valid), **more)
+    assert made.rows(0)[0].shape == (0, *x.shape[1:])
     new, labels = made.rows(30)
     assert new.dtype == np.uint8
     assert new.shape == (30, *x.shape[1:])
@@ -172,11 +208,22 @@ def test_images_come_back_as_pixels(cls, flat):
         assert made.summary_[0]["fitted"] != made.summary_[0]["learned"]
 
 
+@pytest.mark.parametrize("kind", [np.int16, np.float64])
+def test_images_keep_the_type_of_their_pixels(kind):
+    (x, y), (x_valid, y_valid) = images(20), images(12, 1)
+    more = {"predictor_params": {"device": "cpu", "widths": [2, 2, 2]}, "epochs": 1, "operations": ["brightness"]}
+    made = fitted(DataAugmenter, "learned", x.astype(kind), y, (x_valid.astype(kind), y_valid), **more)
+    new, _ = made.rows(30)
+    assert new.dtype == kind
+    assert x.min() <= new.min() < 10 < 100 < new.max() <= x.max()
+
+
 @pytest.mark.parametrize("cls", BOTH)
 def test_texts_come_back_as_strings(cls, tiny):
     (x, y), valid = texts(24), texts(10, 1)
     more = {"model": str(tiny), "fit_epochs": 1, "predictor_params": {"device": "cpu"}, "epochs": 1}
     made = fitted(cls, "learned", x, y, valid, **more)
+    assert made.rows(0)[0] == []
     new, labels = made.rows(6)
     assert all(isinstance(text, str) and "[" not in text.replace("[UNK]", "") for text in new)
     hows = [json.loads(how) for how in made.table(6).column("how").to_pylist()]
@@ -203,6 +250,41 @@ def test_synonyms_change_the_text_itself(tiny):
 
 def _synonyms(word):
     return {"film": ["movie"]}.get(word, [])
+
+
+@pytest.mark.parametrize(("cls", "method"), [
+    (DataAugmenter, "learned"), (DataAugmenter, "synonyms"), (DataSynthesizer, "learned"), (DataSynthesizer, "none"),
+])  # fmt: skip
+def test_seeds_of_texts_may_be_trained_elsewhere(cls, method, tiny):
+    (x, y), valid = texts(24), texts(10, 1)
+    more = {"model": str(tiny), "fit_epochs": 1, "predictor_params": {"device": "cpu"}, "epochs": 1, "seeds": 2}
+    more |= {"wordnet": _synonyms} if method == "synonyms" else {}
+    _alike(fitted(cls, method, x, y, valid, **more), fitted(cls, method, x, y, valid, run=_elsewhere, **more))
+
+
+@pytest.mark.parametrize(("cls", "method"), [
+    (DataAugmenter, "learned"), (DataAugmenter, "fixed"), (DataSynthesizer, "learned"),
+])  # fmt: skip
+def test_seeds_of_images_may_be_trained_elsewhere(cls, method):
+    (x, y), valid = images(40), images(12, 1)
+    more = {"predictor_params": {"device": "cpu", "widths": [2, 2, 2]}, "epochs": 1, "seeds": 2}
+    _alike(fitted(cls, method, x, y, valid, **more), fitted(cls, method, x, y, valid, run=_elsewhere, **more))
+
+
+def _elsewhere(function, cases):
+    """As another process would have it: all that goes there and comes back is pickled."""
+    for case in cases:
+        yield pickle.loads(pickle.dumps(function(pickle.loads(pickle.dumps(case)))))
+
+
+def _alike(here, there):
+    assert [o.seed for o in there.outcomes_] == [0, 1]
+    assert sum(o.learned is not None for o in there.outcomes_) == (there.maker_ is not None)  # of the best alone
+    assert there.curve_ == here.curve_
+    assert there.summary_ == here.summary_
+    np.testing.assert_equal([s["utility"] for s in there.history_], [s["utility"] for s in here.history_])
+    if here.maker_ is not None:
+        assert there.table(70).equals(here.table(70))
 
 
 @pytest.mark.parametrize("cls", BOTH)
@@ -237,6 +319,8 @@ def test_regression_is_augmented_and_not_synthesized():
     np.testing.assert_allclose(targets, new[:, 0] * 10, rtol=0.01)
     with pytest.raises(ParameterError, match="classification"):
         fitted(DataSynthesizer, "untuned", x, y, (x[:10] + 0.01, y[:10]))
+    with pytest.raises(ParameterError, match="'per_class'"):
+        fitted(DataAugmenter, "fixed", x, y, (x[:10] + 0.01, y[:10]), per_class=True)
 
 
 @pytest.mark.parametrize("cls", BOTH)

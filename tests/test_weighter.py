@@ -17,9 +17,9 @@ from torch import nn
 from raydm import DataWeighter
 from raydm.data.examples import Examples
 from raydm.errors import DataError, ParameterError, RaydmWarning
+from raydm.joint_training.seeds import done
 from raydm.predictors import SGD
 from raydm.predictors.module import Module
-from raydm.weighting.seeds import done
 
 QUICK = {"epochs": 2, "warm_up": 1, "predictor_params": {"device": "cpu"}}
 

@@ -41,7 +41,7 @@ def one_seed(
         for _ in augmenter.iterate(prepared, train):
             pass
         assert prepared.test is not None
-        row = tested(augmenter.fitted_[0], prepared.test, prepared.labels.n_outputs)
+        row = tested(augmenter.outcomes_[0].fitted, prepared.test, prepared.labels.n_outputs)
         row.pop("each")
         valid = float(augmenter.scores(prepared.valid)[0])
         yield {"method": method, "seed": seed, **row, "valid": valid, "seconds": augmenter.seconds_}

@@ -50,7 +50,7 @@ def one_seed(given: argparse.Namespace, seed: int) -> Iterator[Row]:
             for _ in synthesizer.iterate(prepared, drawn.train):
                 pass
         assert prepared.test is not None
-        row = tested(synthesizer.fitted_[0], prepared.test, CLASSES)
+        row = tested(synthesizer.outcomes_[0].fitted, prepared.test, CLASSES)
         row.pop("each")
         valid = float(synthesizer.scores(prepared.valid)[0])
         yield {"setting": f"digits-{given.train}", "method": method, "seed": seed, **row, "valid": valid,
@@ -60,7 +60,8 @@ def one_seed(given: argparse.Namespace, seed: int) -> Iterator[Row]:
 def arguments_of(given: argparse.Namespace, steps_an_epoch: int) -> dict[str, Any]:
     """What a synthesizer is made with, so that it takes as many steps whatever an epoch is."""
     steps = given.steps or (60 if given.small else 600)
-    params = {"hidden": [100], "lr": 0.1, "momentum": 0.9, "batch_size": BATCH, **given.predictor_args}
+    params = {"hidden": [100], "optimizer": "sgd", "lr": 0.1, "momentum": 0.9, "batch_size": BATCH}
+    params |= given.predictor_args
     return {
         "predictor": "mlp", "predictor_params": params, "metric": "accuracy", "warm_up": 0, "keep": "last",
         "epochs": max(1, round(steps / steps_an_epoch)), "ratio": 1.0, "classes": "balanced", "learning_rate": 3e-3,

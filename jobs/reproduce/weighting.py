@@ -67,10 +67,11 @@ def prepared_subset(setting: str, seed: int, reading: Reading, most_test: int | 
 
 
 def tested(fitted: Fitted, test: Examples, n_classes: int) -> dict[str, Any]:
-    """The accuracy on the test set, of all, of the worst class and of each."""
+    """The accuracy on the test set, of all, of the worst class and of each; None of one that no test row has."""
     right = fitted.predict(torch.from_numpy(test.x))[0].argmax(-1).numpy() == test.y
-    each = [float(right[test.y == k].mean()) for k in range(n_classes)]
-    return {"accuracy": float(right.mean()), "worst_class": min(each), "each": each}
+    each = [float(right[test.y == k].mean()) if (test.y == k).any() else None for k in range(n_classes)]
+    known = [accuracy for accuracy in each if accuracy is not None]
+    return {"accuracy": float(right.mean()), "worst_class": min(known), "each": each}
 
 
 def one_seed(prepared: Prepared, seed: int, methods: list[str], common: dict[str, Any]) -> Iterator[Row]:

@@ -12,12 +12,40 @@ from raydm.augmenting.rewriting import Given, learned
 from raydm.augmenting.settings import AugmentSettings
 from raydm.data.examples import Examples
 from raydm.data.source import Batch
-from raydm.joint_training import Making, NewRows, TextParts, Tuning
+from raydm.joint_training import Making, NewRows, RowMaker, TextParts, Tuning
 from raydm.manipulations import Augment, Rewriting
 from raydm.seeding import stream
 from raydm.utility import Problem
 
 MakeRewriting = Callable[[Given], Rewriting]
+
+
+class Rewritten(RowMaker):
+    """The training set's rows in turn, rewritten; each pass in an order of its own.
+
+    Args:
+        seed: of the run.
+        summary: see `RowMaker`.
+        rewriting: g_phi.
+    """
+
+    def __init__(self, seed: int, summary: list[dict[str, Any]], rewriting: Rewriting) -> None:
+        super().__init__(seed, summary)
+        self.rewriting = rewriting
+
+    def drawn(self, chunk: int, n: int, train: Examples, rng: np.random.Generator) -> NewRows:
+        """See `RowMaker`."""
+        count = len(train)
+        draws = np.arange(chunk * n, (chunk + 1) * n)
+        order = {p: stream(self.seed, "parents", p).permutation(count) for p in set((draws // count).tolist())}
+        parent = np.array([order[k // count][k % count] for k in draws.tolist()])
+        y = train.y[parent]
+        x, how = self.rewriting.written(Batch(parent, torch.from_numpy(train.x[parent]), torch.from_numpy(y)), rng)
+        return NewRows(x.cpu().numpy(), y, parent, [], how, self.seed)
+
+    def to(self, device: torch.device) -> None:
+        """See `RowMaker`."""
+        self.rewriting.to(device)
 
 
 class Augmenting(Making):
@@ -64,15 +92,8 @@ class Augmenting(Making):
     def _rows_of(self, batch_size: int) -> int:
         return batch_size * (1 + self.given.settings.copies)
 
-    def _drawn(self, chunk: int, n: int, rng: np.random.Generator) -> NewRows:
-        """Of the training set's rows in turn, each pass in an order of its own."""
-        count = len(self.train)
-        draws = np.arange(chunk * n, (chunk + 1) * n)
-        order = {p: stream(self.problem.seed, "parents", p).permutation(count) for p in set((draws // count).tolist())}
-        parent = np.array([order[k // count][k % count] for k in draws.tolist()])
-        y = self.train.y[parent]
-        x, how = self.rewriting.written(Batch(parent, torch.from_numpy(self.train.x[parent]), torch.from_numpy(y)), rng)
-        return NewRows(x.cpu().numpy(), y, parent, [], how, self.problem.seed)
+    def _maker(self) -> RowMaker:
+        return Rewritten(self.problem.seed, self.summary(), self.rewriting)
 
 
 class LearnedAugmenting(Augmenting, Tuning):

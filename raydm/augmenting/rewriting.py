@@ -44,8 +44,16 @@ class Given:
 
     @property
     def classes(self) -> int | None:
-        """C where each class has an augmentation of its own."""
-        return self.problem.task.n_outputs if self.settings.per_class else None
+        """C where each class has an augmentation of its own.
+
+        Raises:
+            ParameterError: it is asked for where labels are no classes.
+        """
+        if not self.settings.per_class:
+            return None
+        if self.problem.task.kind != "classification":
+            raise ParameterError.of("per_class", "raydm augment", "False where labels are numbers", True)
+        return self.problem.task.n_outputs
 
     @property
     def place(self) -> torch.device:

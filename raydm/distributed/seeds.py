@@ -1,4 +1,4 @@
-"""Independent trainings of several seeds on a Ray cluster."""
+"""Independent joint trainings of several seeds on a Ray cluster."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import torch
 from raydm.checks import check_integer
 from raydm.distributed.cluster import connect, require
 from raydm.errors import ClusterError, ParameterError, RaydmError
+from raydm.joint_training import Case, Outcome, RowMaker
 from raydm.predictors.fitted_module import FittedModule
-from raydm.weighting.seeds import Case, Outcome
 
 _RETRIES = 3  # of a training whose process died
 
@@ -24,8 +24,8 @@ _RETRIES = 3  # of a training whose process died
 class RaySeeds:
     """Trains each seed in a Ray task: pass it as `DataWeighter(seeds=5, run=RaySeeds(actors=2))`.
 
-    Each seed's numbers are those of one process that works on as many threads. On a GPU they come back in the CPU's
-    memory.
+    `DataAugmenter` and `DataSynthesizer` take it alike. Each seed's numbers are those of one process that works on as
+    many threads. On a GPU they come back in the CPU's memory.
 
     Attributes:
         actors: how many train at once, >= 1.
@@ -77,6 +77,8 @@ class RaySeeds:
 def _one(function: Callable[[Case], Outcome], case: Case, seed: int, threads: int) -> Outcome:
     torch.set_num_threads(threads)
     done = function(copy.deepcopy(case).with_seed(seed))  # Ray's arrays are read-only, which torch cannot express
+    if isinstance(done.learned, RowMaker):
+        done.learned.to(torch.device("cpu"))
     return dataclasses.replace(done, fitted=_on_cpu(done.fitted))
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from raydm.augmenting.methods import METHODS, make_augmenting
 from raydm.augmenting.settings import AugmentSettings
+from raydm.data import Prepared
 from raydm.data.labels import TaskKind
 from raydm.estimators.enlarger import Enlarger
-from raydm.joint_training import Enlarging, TextParts
+from raydm.joint_training import Enlarging, Run, TextParts
 from raydm.text.tokenizer import LENGTH
 from raydm.utility import Problem
 
@@ -32,8 +34,10 @@ class DataAugmenter(Enlarger):
         language_model: texts: folder or name of the masked language model that writes, of the same tokenizer as
             `model`; None: `model` itself.
         wordnet: for the method "synonyms", see `raydm.text.Synonyms`.
-        seeds: K trainings, of the seeds random_state, random_state + 1, ..., one by one; new rows are of the one that
-            does best on D^v.
+        seeds: K trainings, of the seeds random_state, random_state + 1, ...; new rows are of the one that does best on
+            D^v.
+        run: where these run: maps a function over cases, such as `raydm.distributed.seeds.RaySeeds`; None: here, one by
+            one.
         random_state: the first seed, an integer >= 0. Equal seeds give equal rows.
 
     Attributes:
@@ -41,7 +45,8 @@ class DataAugmenter(Enlarger):
         curve_: for each seed and epoch: seed, epoch, metric and mean loss on D^v.
         summary_: what was learned: of images each operation's probability and magnitudes, of tables each feature's
             noise in deviations and its masking probability; nothing of texts.
-        history_: for each step: t, seed, seconds, and the utility on D^v that it saw.
+        outcomes_: what each seed gave.
+        history_: for each step: t, seed, the utility on D^v that it saw, and seconds where it was done here.
         memory_: what a step was estimated to take, before the first.
         seconds_: how long learning took.
     """
@@ -90,6 +95,7 @@ class DataAugmenter(Enlarger):
         wordnet: Any = None,
         validation_share: float = 0.2,
         seeds: int = 1,
+        run: Run | None = None,
         random_state: int = 0,
     ) -> None:
         self.method = method
@@ -130,7 +136,8 @@ class DataAugmenter(Enlarger):
         self.wordnet = wordnet
         self.validation_share = validation_share
         self.seeds = seeds
+        self.run = run
         self.random_state = random_state
 
-    def _make(self, problem: Problem, text: TextParts | None) -> Enlarging:
-        return make_augmenting(self.method, self._settings(), self.prepared_.train, problem, text)
+    def _make(self, prepared: Prepared, text: TextParts | None) -> Callable[[Problem], Enlarging]:
+        return partial(make_augmenting, self.method, self._settings(), prepared.train, text=text)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from raydm.data import Prepared
-from raydm.data.columns import Categorical, ColumnEncoder, Numeric, Vector
+from raydm.data.columns import Categorical, ColumnEncoder, Numeric, Vector, numbers_of
 from raydm.data.pixels import ImageColumn
 from raydm.data.vectors import is_vector_type, to_array, vector_column
 from raydm.errors import MissingPackageError, ParameterError
@@ -38,13 +38,23 @@ class Decoder:
     ids: Array
 
     def check(self) -> None:
-        """Raises ParameterError where a column's encoding cannot be undone."""
+        """Tries what will be needed once all is learned.
+
+        Raises:
+            ParameterError: a column's encoding cannot be undone.
+            MissingPackageError: images cannot be written.
+        """
         for name, encoder in self.prepared.encoder.columns.items():
             if not isinstance(encoder, (Numeric, Categorical, Vector)):
                 raise ParameterError(
                     f"The column {name!r} holds texts, which a table's encoding keeps no words of, so that no new ones "
                     "can be written. Leave it out (features), or read it alone, by a model (text, model)."
                 )
+        train, first = self.prepared.train, np.arange(1)
+        try:
+            self(NewRows(train.x[first], train.y[first], first, [None], [{}], 0))
+        except pa.ArrowException as error:
+            raise ParameterError(f"New rows cannot be written in the training table's types: {error}.") from error
 
     def __call__(self, rows: NewRows) -> pa.Table:
         """Features and labels as the training table has them, then parent_id, how (JSON), seed and draw.
@@ -81,7 +91,11 @@ class Decoder:
         return columns
 
     def _labels(self, rows: NewRows) -> dict[str, Any]:
-        y, names = self.prepared.labels.inverse(rows.y), self.prepared.roles.labels
+        """Its parent's own, to the bit; of a row made from none, what it was made of."""
+        names = self.prepared.roles.labels
+        if (rows.parent >= 0).all():
+            return {name: self.train.column(name).take(pa.array(rows.parent)) for name in names}
+        y = self.prepared.labels.inverse(rows.y)
         if y.ndim == 1:
             y = y[:, None]
         return {name: _typed(y[:, k], self.train.column(name).type) for k, name in enumerate(names)}
@@ -90,13 +104,13 @@ class Decoder:
         """Arrays as training has them; of encoded images PNG files, which lose nothing."""
         column = self.train.column(encoder.column)
         arrays = is_vector_type(column.type)
-        whole = not arrays or self.prepared.train.x.dtype == np.uint8
-        if whole:
-            x = x if x.dtype == np.uint8 else np.rint(np.clip(x, 0, 1) * 255).astype(np.uint8)
+        if self.prepared.train.x.dtype == np.uint8 and x.dtype != np.uint8:  # phi sees these in [0, 1]
+            x = np.clip(x, 0, 1) * 255
         pixels = np.ascontiguousarray(np.moveaxis(x, 1, -1))
         if arrays:
-            flat = to_array(column.slice(0, 1)).ndim == 3
-            return vector_column(pixels[..., 0] if flat else pixels)
+            one = to_array(column.slice(0, 1))
+            return vector_column(_numbers(pixels[..., 0] if one.ndim == 3 else pixels, one.dtype))
+        pixels = _numbers(pixels, np.dtype(np.uint8))
         return pa.array([png(image) for image in pixels], pa.binary())
 
     def _id_type(self) -> pa.DataType:
@@ -140,23 +154,34 @@ def png(pixels: Array) -> bytes:
 
 
 def _column(encoder: ColumnEncoder, x: Array, train: pa.ChunkedArray, parent: Array) -> Any:
-    """One column of new rows, of the training column's type; what was constant is as it was there."""
+    """One column of new rows, of the training column's type; what was constant is as it was there.
+
+    Whole numbers, decimals and times stay within the training column's range.
+    """
     if isinstance(encoder, Numeric):
         absent = x[:, -1] > 0.5 if encoder.indicator else np.zeros(len(x), bool)
         if not encoder.std > 0:
             values = _kept(train, parent)
             return pa.array([None if a else v for a, v in zip(absent, values.to_pylist(), strict=True)], train.type)
-        return _typed(np.where(absent, np.nan, x[:, 0].astype(np.float64) * encoder.std + encoder.mean), train.type)
+        values = x[:, 0].astype(np.float64) * encoder.std + encoder.mean
+        if not pa.types.is_floating(train.type):  # a count below 0 or a time past midnight would be no data
+            known = numbers_of(train, "train")
+            values = np.clip(values, np.nanmin(known), np.nanmax(known))
+        return _typed(np.where(absent, np.nan, values), train.type)
     if not encoder.width:
         return _kept(train, parent)
     if isinstance(encoder, Categorical):
         return _categories(encoder, x, train.type)
     assert isinstance(encoder, Vector)  # noqa: S101  # Decoder.check has refused the rest
     values = (x.astype(np.float64) * encoder.std + encoder.mean).reshape(len(x), *encoder.shape)
-    kind = to_array(train.slice(0, 1)).dtype
-    if np.issubdtype(kind, np.integer):
+    return vector_column(_numbers(values, to_array(train.slice(0, 1)).dtype))
+
+
+def _numbers(values: Array, kind: np.dtype[Any]) -> Array:
+    """Numbers of a type; whole ones are the nearest."""
+    if np.issubdtype(kind, np.integer) and not np.issubdtype(values.dtype, np.integer):
         values = np.clip(np.rint(values), np.iinfo(kind).min, np.iinfo(kind).max)
-    return vector_column(values.astype(kind))
+    return values.astype(kind)
 
 
 def _categories(encoder: Categorical, x: Array, kind: pa.DataType) -> Any:

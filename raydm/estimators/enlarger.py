@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,21 +12,16 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
-import torch
 from sklearn.utils.validation import check_is_fitted
 
 from raydm.data import Prepared
-from raydm.data.examples import Examples
 from raydm.data.vectors import to_array
 from raydm.errors import ParameterError, RaydmError
 from raydm.estimators.decoding import Decoder, named_summary
-from raydm.estimators.jointly import Jointly, check_classes
+from raydm.estimators.jointly import Jointly
 from raydm.estimators.reading import COLUMN, kind_alone
-from raydm.joint_training import EnlargeSettings, Enlarging, Making, TextParts
+from raydm.joint_training import EnlargeSettings, Enlarging, Making, Outcome, RowMaker, TextParts
 from raydm.learner import Step
-from raydm.predictors import TablePredictor
-from raydm.predictors.fitted_module import FittedModule
-from raydm.predictors.memory import Memory
 from raydm.text.column import TokenColumn
 from raydm.utility import Problem
 
@@ -39,6 +33,7 @@ class Enlarger(Jointly):
         METHODS: the names that `method` takes.
         SETTINGS: what holds how it learns; its fields are arguments of the estimator.
         OTHER_NAMES: of those fields whose argument has another name.
+        maker_: makes new rows, by what the best seed learned; None where the method makes none.
     """
 
     METHODS: ClassVar[tuple[str, ...]]
@@ -47,10 +42,8 @@ class Enlarger(Jointly):
 
     language_model: str | None
     wordnet: Any = None
-    curve_: list[dict[str, float]]
+    maker_: RowMaker | None
     summary_: list[dict[str, Any]]
-    history_: list[dict[str, float]]
-    seconds_: float
 
     def fit(self, X: Any, y: Any = None, *, X_valid: Any = None, y_valid: Any = None) -> Any:
         """Trains the predictor on X and on new examples, and learns how these are made.
@@ -92,16 +85,11 @@ class Enlarger(Jointly):
             ParameterError: an argument out of its range, or a training that does not fit the device's memory.
         """
         self._check_settings()
-        self.prepared_ = prepared
         self._decoder = Decoder(prepared, train, prepared.train.ids if ids is None else ids)
-        self.problem_ = self._problem(prepared)
-        check_classes(prepared)
-        opened = self._opened(self.random_state)
+        cases, opened = self._cases(prepared, self._make(prepared, self._text_parts(prepared, train)))
         if isinstance(opened, Making):
             self._decoder.check()
-        self.memory_: Memory = opened.memory
-        self.total_ = opened.total * self.seeds
-        return self._steps(opened)
+        return self._steps(cases, opened)
 
     def table(self, n: int) -> pa.Table:
         """n new rows in the training table's columns and units, with parent_id, how, seed and draw beside.
@@ -113,7 +101,11 @@ class Enlarger(Jointly):
             ParameterError: n is no integer >= 0.
         """
         check_is_fitted(self, "predictor_")
-        return self._decoder(self.made_.rows(n))
+        if self.maker_ is None:
+            raise RaydmError(
+                f"The method {self.method!r} makes no new rows: it trains on the examples that there are. Use another."
+            )
+        return self._decoder(self.maker_.rows(n, self.prepared_.train))
 
     def rows(self, n: int) -> tuple[Any, npt.NDArray[Any]]:
         """n new rows in the form of X, and their labels (n,), in the labels' own type and units.
@@ -140,15 +132,9 @@ class Enlarger(Jointly):
             return np.stack([np.asarray(c.to_numpy(), np.float64) for c in plain.columns], -1), y
         return plain, y
 
-    def scores(self, examples: Examples) -> npt.NDArray[np.float64]:
-        """The metric of each seed's predictor on encoded examples, in its own direction: (K,)."""
-        check_is_fitted(self, "fitted_")
-        x, y = torch.from_numpy(examples.x), torch.from_numpy(examples.y)
-        return np.array([float(self.problem_.metric(fitted.predict(x), y)) for fitted in self.fitted_])
-
     @abstractmethod
-    def _make(self, problem: Problem, text: TextParts | None) -> Enlarging:
-        """The method on the prepared training set."""
+    def _make(self, prepared: Prepared, text: TextParts | None) -> Callable[[Problem], Enlarging]:
+        """What opens the method on the prepared training set; can be pickled."""
 
     def _check_settings(self) -> None:
         self._check_common(self.METHODS)
@@ -159,44 +145,26 @@ class Enlarger(Jointly):
         values = {name: getattr(self, self.OTHER_NAMES.get(name, name)) for name in fields}
         return self.SETTINGS(**values)
 
-    def _opened(self, seed: int) -> Enlarging:
-        return self._make(dataclasses.replace(self.problem_, seed=seed), self._text_parts())
-
-    def _text_parts(self) -> TextParts | None:
-        encoder = self.prepared_.encoder
+    def _text_parts(self, prepared: Prepared, train: pa.Table) -> TextParts | None:
+        encoder = prepared.encoder
         if not isinstance(encoder, TokenColumn):
             if self.language_model is not None:
                 raise ParameterError(f"language_model={self.language_model!r} is for texts. Name their column: text=.")
             return None
-        texts = [text or "" for text in self._decoder.train.column(encoder.column).to_pylist()]
+        texts = [text or "" for text in train.column(encoder.column).to_pylist()]
         model = self.language_model or encoder.tokenizer.name
         return TextParts(Path(model) if Path(model).is_dir() else model, encoder.tokenizer, texts, self.wordnet)
 
-    def _steps(self, opened: Enlarging) -> Iterator[Step]:
-        started = time.perf_counter()
-        self.history_, self.curve_ = [], []
-        fitted: list[FittedModule] = []
-        best: tuple[float, Enlarging] | None = None
-        for seed in range(self.random_state, self.random_state + self.seeds):
-            made = opened if seed == self.random_state else self._opened(seed)
-            for t, step in enumerate(made.steps()):
-                seconds = round(time.perf_counter() - started, 4)
-                self.history_.append({"t": t, "seed": seed, "seconds": seconds, "utility": float(step.u)})
-                yield step
-            fitted.append(made.fitted)
-            self.curve_ += [
-                {"seed": seed, "epoch": epoch, "metric": metric, "loss": loss}
-                for epoch, (metric, loss) in enumerate(made.curve)
-            ]
-            rank = self.problem_.metric.sign * made.score(self.prepared_.valid)
-            if best is None or rank > best[0]:
-                best = rank, made
-        if best is None:
-            raise RaydmError("No seed was trained.")
-        self.fitted_, self.made_ = fitted, best[1]
-        self.summary_ = named_summary(self.made_.summary(), self.prepared_)
-        self.predictor_ = TablePredictor(self.made_.fitted, self.prepared_.encoder, self.prepared_.labels)
-        self.seconds_ = time.perf_counter() - started
+    def _take(self, outcome: Outcome) -> None:
+        """Keeps g_phi of the best seed alone: it may be as large as a predictor."""
+        super()._take(outcome)
+        self.outcomes_ = [
+            o if k == self._best else dataclasses.replace(o, learned=None) for k, o in enumerate(self.outcomes_)
+        ]
+
+    def _finish(self, best: Outcome) -> None:
+        self.maker_ = best.learned
+        self.summary_ = [] if self.maker_ is None else named_summary(self.maker_.summary, self.prepared_)
 
 
 def _form(X: Any) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
+from raydm.data import Prepared
 from raydm.data.labels import TaskKind
 from raydm.estimators.enlarger import Enlarger
-from raydm.joint_training import Enlarging, TextParts
+from raydm.joint_training import Enlarging, Run, TextParts
 from raydm.synthesizing.methods import METHODS, make_synthesizing
 from raydm.synthesizing.settings import SynthesizeSettings
 from raydm.text.tokenizer import LENGTH
@@ -31,8 +33,10 @@ class DataSynthesizer(Enlarger):
             artificial examples for each one of a batch.
         language_model: texts: folder or name of the masked language model that writes, of the same tokenizer as
             `model`; None: `model` itself.
-        seeds: K trainings, of the seeds random_state, random_state + 1, ..., one by one; new rows are of the one that
-            does best on D^v.
+        seeds: K trainings, of the seeds random_state, random_state + 1, ...; new rows are of the one that does best on
+            D^v.
+        run: where these run: maps a function over cases, such as `raydm.distributed.seeds.RaySeeds`; None: here, one by
+            one.
         random_state: the first seed, an integer >= 0. Equal seeds give equal rows.
 
     Attributes:
@@ -40,7 +44,8 @@ class DataSynthesizer(Enlarger):
         curve_: for each seed and epoch: seed, epoch, metric and mean loss on D^v.
         summary_: of the generator "prototypes": the scales of noise, of all factors and of images' tangents, as
             fitted and as learned; nothing of others.
-        history_: for each step: t, seed, seconds, and the utility on D^v that it saw.
+        outcomes_: what each seed gave.
+        history_: for each step: t, seed, the utility on D^v that it saw, and seconds where it was done here.
         memory_: what a step was estimated to take, before the first.
         seconds_: how long learning took.
     """
@@ -83,6 +88,7 @@ class DataSynthesizer(Enlarger):
         language_model: str | None = None,
         validation_share: float = 0.2,
         seeds: int = 1,
+        run: Run | None = None,
         random_state: int = 0,
     ) -> None:
         self.method = method
@@ -116,7 +122,8 @@ class DataSynthesizer(Enlarger):
         self.language_model = language_model
         self.validation_share = validation_share
         self.seeds = seeds
+        self.run = run
         self.random_state = random_state
 
-    def _make(self, problem: Problem, text: TextParts | None) -> Enlarging:
-        return make_synthesizing(self.method, self._settings(), self.prepared_.train, problem, text)
+    def _make(self, prepared: Prepared, text: TextParts | None) -> Callable[[Problem], Enlarging]:
+        return partial(make_synthesizing, self.method, self._settings(), prepared.train, text=text)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,16 +14,13 @@ from sklearn.utils.validation import check_is_fitted
 from torch.utils.data import WeightedRandomSampler
 
 from raydm.data import Prepared
-from raydm.data.examples import Examples
 from raydm.data.labels import TaskKind
-from raydm.estimators.jointly import Jointly, check_classes
+from raydm.estimators.jointly import Jointly
 from raydm.estimators.reading import kind_alone
+from raydm.joint_training import Outcome, Run
 from raydm.learner import Step
-from raydm.predictors import TablePredictor
-from raydm.predictors.memory import Memory
 from raydm.text.tokenizer import LENGTH
-from raydm.weighting.methods import METHODS
-from raydm.weighting.seeds import Case, Outcome, Run, done, one_by_one
+from raydm.weighting.methods import METHODS, make_weighting
 from raydm.weighting.settings import WeightSettings
 
 _SETTINGS = tuple(field.name for field in dataclasses.fields(WeightSettings))
@@ -51,7 +48,8 @@ class DataWeighter(Jointly):
             checkpoint, dev_batch, keep: how it learns; see `raydm.weighting.settings.WeightSettings`.
         validation_share: of the training rows that are held out where no validation set is given, in (0, 1).
         seeds: K trainings, of the seeds random_state, random_state + 1, ...; weights are their mean.
-        run: where these run: maps a function over cases, such as a `map` over processes; None: here, one by one.
+        run: where these run: maps a function over cases, such as `raydm.distributed.seeds.RaySeeds`; None: here, one by
+            one.
         random_state: the first seed, an integer >= 0. Equal seeds give equal weights.
 
     Attributes:
@@ -60,12 +58,11 @@ class DataWeighter(Jointly):
         predictor_: the trained predictor; of several seeds the one that does best on D^v.
         curve_: for each seed and epoch: seed, epoch, metric and mean loss on D^v.
         outcomes_: what each seed gave.
-        history_: for each step: t, seed, seconds, and the utility on D^v that it saw.
+        history_: for each step: t, seed, the utility on D^v that it saw, and seconds where it was done here.
         memory_: what a step was estimated to take, before the first.
         seconds_: how long learning took.
     """
 
-    outcomes_: list[Outcome]
     weights_: npt.NDArray[np.float64]
 
     def __init__(
@@ -166,15 +163,8 @@ class DataWeighter(Jointly):
             ParameterError: an argument out of its range, or a training that does not fit the device's memory.
         """
         self._check_settings()
-        self.prepared_ = prepared
-        self.problem_ = self._problem(prepared)
-        check_classes(prepared)
-        first = Case(self.method, self._settings(), prepared.train, self.problem_)
-        cases = [first.with_seed(self.random_state + k) for k in range(self.seeds)]
-        opened = cases[0].opened()
-        self.memory_: Memory = opened.memory
-        self.total_ = opened.total * (self.seeds if self.run is None else 0)
-        return self._steps(cases, opened)
+        make = partial(make_weighting, self.method, self._settings(), prepared.train)
+        return self._steps(*self._cases(prepared, make))
 
     def sampler(self, num_samples: int | None = None) -> WeightedRandomSampler:
         """Draws rows of X for a `torch.utils.data.DataLoader` as often as they count, with replacement.
@@ -186,12 +176,6 @@ class DataWeighter(Jointly):
         drawn = torch.Generator().manual_seed(self.random_state)
         return WeightedRandomSampler(self.weights_.tolist(), num_samples or len(self.weights_), generator=drawn)
 
-    def scores(self, examples: Examples) -> npt.NDArray[np.float64]:
-        """The metric of each seed's predictor on encoded examples, in its own direction: (K,)."""
-        check_is_fitted(self, "outcomes_")
-        x, y = torch.from_numpy(examples.x), torch.from_numpy(examples.y)
-        return np.array([float(self.problem_.metric(o.fitted.predict(x), y)) for o in self.outcomes_])
-
     def _check_settings(self) -> None:
         self._check_common(METHODS)
         self._settings().check()
@@ -199,33 +183,5 @@ class DataWeighter(Jointly):
     def _settings(self) -> WeightSettings:
         return WeightSettings(**{name: getattr(self, name) for name in _SETTINGS})
 
-    def _steps(self, cases: list[Case], opened: Any) -> Iterator[Step]:
-        started = time.perf_counter()
-        self.history_: list[dict[str, float]] = []
-        outcomes: list[Outcome] = []
-        if self.run is not None:
-            outcomes = list(self.run(done, cases))
-            for o in outcomes:
-                self.history_ += [{"t": t, "seed": o.seed, "utility": u} for t, u in enumerate(o.steps)]
-        else:
-            t = 0
-            for event in one_by_one(cases, opened):
-                if isinstance(event, Outcome):
-                    outcomes.append(event)
-                    t = 0
-                    continue
-                seconds = round(time.perf_counter() - started, 4)
-                seed = cases[len(outcomes)].problem.seed
-                self.history_.append({"t": t, "seed": seed, "seconds": seconds, "utility": float(event.u)})
-                t += 1
-                yield event
-        self.outcomes_ = outcomes
-        self.weights_ = np.mean([o.weights for o in outcomes], axis=0)
-        self.curve_ = [
-            {"seed": o.seed, "epoch": epoch, "metric": metric, "loss": loss}
-            for o in outcomes
-            for epoch, (metric, loss) in enumerate(o.curve)
-        ]
-        best = int(np.argmax(self.problem_.metric.sign * self.scores(self.prepared_.valid)))
-        self.predictor_ = TablePredictor(outcomes[best].fitted, self.prepared_.encoder, self.prepared_.labels)
-        self.seconds_ = time.perf_counter() - started
+    def _finish(self, best: Outcome) -> None:
+        self.weights_ = np.mean([o.learned for o in self.outcomes_], axis=0)

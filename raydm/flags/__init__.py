@@ -1,1 +1,1 @@
-"""The flags of each verb; nothing here loads more than argparse."""
+"""The flags of each verb, and which choices they belong to; nothing here loads more than argparse."""

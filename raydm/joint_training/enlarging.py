@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import math
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 
 from raydm.checks import check_choice, check_integer, check_positive
@@ -19,7 +17,7 @@ from raydm.data.source import Batch
 from raydm.errors import ParameterError, RaydmError
 from raydm.gradients import Pathwise
 from raydm.joint import Joint
-from raydm.joint_training.new_rows import NewRows
+from raydm.joint_training.new_rows import NewRows, RowMaker
 from raydm.joint_training.training import KEEPS, JointTraining, TrainedOnBoth
 from raydm.learner import Step, learn
 from raydm.manipulations import Augment, Synthesize
@@ -28,8 +26,6 @@ from raydm.predictors import TrainingSets
 from raydm.predictors.module import Module
 from raydm.seeding import stream
 from raydm.utility import Problem
-
-_CHUNK = 64  # rows that are drawn at once, whole, so that the k-th is the same however many are asked for
 
 
 @dataclass(frozen=True)
@@ -40,8 +36,9 @@ class EnlargeSettings:
         epochs: passes over the training set with new examples beside it.
         warm_up: passes before, on the training set alone.
         share: of the new examples in the loss, in (0, 1); None: that in the number of rows.
-        learning_rate: of phi, > 0; None for one that suits what phi is (.05 for augmenters, 1e-3 for generators of
-            tables and images, 4e-5 for language models).
+        learning_rate: of all of phi, > 0: about how far Adam moves each of its numbers a step. None for one that suits
+            what phi is: .05 for augmenters, whose numbers are logits, unbounded magnitudes and logarithms; 1e-3 for
+            generators of tables and images; 4e-5 for language models and their label embeddings, as Hu et al.
         unroll: T, look-ahead steps.
         checkpoint: whether the unrolled steps are kept in part only, and made twice.
         dev_batch: rows of D^v that judge each step; None: all.
@@ -142,31 +139,23 @@ class Making(Enlarging):
         if not hasattr(self, "manipulation"):
             self.manipulation = self._made()
 
+    @property
+    def learned(self) -> RowMaker:
+        """What makes new rows, of the present phi."""
+        self.prepare()
+        return self._maker()
+
     def rows(self, n: int) -> NewRows:
         """n new examples of the present phi; row k is the same however many are asked for."""
-        check_integer("rows", "n", n, 0)
-        self.prepare()
-        made = [self._chunk(chunk) for chunk in range(math.ceil(max(n, 1) / _CHUNK))]
-        parent = np.concatenate([part.parent for part in made])[:n]
-        return NewRows(
-            np.concatenate([part.x for part in made])[:n],
-            np.concatenate([part.y for part in made])[:n],
-            parent,
-            [None if row < 0 else self.train.ids[row] for row in parent],
-            [how for part in made for how in part.how][:n],
-            self.problem.seed,
-        )
+        return self.learned.rows(n, self.train)
 
     @abstractmethod
     def _made(self) -> Augment | Synthesize:
         """The manipulation, its g_phi ready."""
 
     @abstractmethod
-    def _drawn(self, chunk: int, n: int, rng: np.random.Generator) -> NewRows:
-        """The n rows of a chunk."""
-
-    def _chunk(self, chunk: int) -> NewRows:
-        return self._drawn(chunk, _CHUNK, stream(self.problem.seed, "rows", chunk))
+    def _maker(self) -> RowMaker:
+        """See `learned`."""
 
     def _pass(self, epoch: int) -> Iterator[Step]:
         return self._trained(epoch, self._with_new)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 
+from raydm.checks import check_integer
+from raydm.data.examples import Examples
 from raydm.errors import RunError
+from raydm.seeding import stream
 
+_CHUNK = 64  # rows that are drawn at once, whole, so that the k-th is the same however many are asked for
 _SHAPE = b"raydm.shape"
 
 
@@ -79,6 +86,45 @@ class NewRows:
             )
         except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
             raise RunError(f"{file}: no new rows can be read from it ({error}). Write them anew.") from error
+
+
+class RowMaker(ABC):
+    """Makes new examples by what was learned: it needs neither predictor nor D^v, and can be pickled.
+
+    Args:
+        seed: of the run.
+        summary: what phi does, a row for each operation or feature; none where a few numbers could not tell.
+    """
+
+    def __init__(self, seed: int, summary: list[dict[str, Any]]) -> None:
+        self.seed, self.summary = seed, summary
+
+    def rows(self, n: int, train: Examples) -> NewRows:
+        """n new examples, of the N of the training set; row k is the same however many are asked for.
+
+        Raises:
+            ParameterError: n is no integer >= 0.
+        """
+        check_integer("rows", "n", n, 0)
+        chunks = range(math.ceil(max(n, 1) / _CHUNK))
+        made = [self.drawn(chunk, _CHUNK, train, stream(self.seed, "rows", chunk)) for chunk in chunks]
+        parent = np.concatenate([part.parent for part in made])[:n]
+        return NewRows(
+            np.concatenate([part.x for part in made])[:n],
+            np.concatenate([part.y for part in made])[:n],
+            parent,
+            [None if row < 0 else train.ids[row] for row in parent],
+            [how for part in made for how in part.how][:n],
+            self.seed,
+        )
+
+    @abstractmethod
+    def drawn(self, chunk: int, n: int, train: Examples, rng: np.random.Generator) -> NewRows:
+        """The n rows of a chunk, without their parents' identifiers."""
+
+    @abstractmethod
+    def to(self, device: torch.device) -> None:
+        """Goes on with phi on a device."""
 
 
 def _lists(rows: npt.NDArray[Any]) -> pa.Array:

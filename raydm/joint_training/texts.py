@@ -35,9 +35,9 @@ class TextParts:
 
 def kind_of(train: Examples, image_shape: tuple[int, int, int] | None) -> str:
     """What the examples are: (N, L) integers are texts, (N, channels, H, W) images, (N, D) numbers a table."""
-    if train.x.ndim == 4 or image_shape is not None:
-        return "image"
-    return "text" if np.issubdtype(train.x.dtype, np.integer) else "table"
+    if train.x.ndim == 2 and np.issubdtype(train.x.dtype, np.integer):
+        return "text"
+    return "image" if train.x.ndim == 4 or image_shape is not None else "table"
 
 
 def place_of(problem: Problem) -> torch.device:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -107,6 +107,11 @@ class JointTraining(ABC):
     def score(self, examples: Examples) -> float:
         """The problem's metric of the trained predictor on other examples, such as the test accuracy."""
         return self._metric(self.fitted, examples)
+
+    @property
+    def learned(self) -> Any:
+        """What was learned beside the predictor, that can be pickled; None where nothing was."""
+        return None
 
     @property
     def examples(self) -> Examples:

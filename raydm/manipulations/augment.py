@@ -38,6 +38,10 @@ class Rewriting(Protocol):
         """What moves phi, with a step length of its own where none is given."""
         ...
 
+    def to(self, device: torch.device) -> None:
+        """Works there from now on."""
+        ...
+
     def written(self, batch: Batch, rng: np.random.Generator) -> tuple[Tensor, list[dict[str, Any]]]:
         """As a call of equal noise, but hard, as examples are kept: (B, ...); and what was done to each."""
         ...

@@ -43,8 +43,13 @@ class ByAugmenter:
         return self._made(batch, self.augmenter.noise(len(batch.y), rng))
 
     def optimizer(self, lr: float | None) -> torch.optim.Optimizer:
-        """Adam; step length .05, of logits and logarithms."""
+        """Adam; step length .05, of logits, unbounded magnitudes and logarithms: numbers of one size."""
         return torch.optim.Adam(self.parameters(), lr=0.05 if lr is None else lr, eps=_TINY)
+
+    def to(self, device: torch.device) -> None:
+        """Works there from now on."""
+        self.module.to(device)
+        self.device = torch.device(device)
 
     @torch.no_grad()
     def written(self, batch: Batch, rng: np.random.Generator) -> tuple[Tensor, list[dict[str, Any]]]:
@@ -100,6 +105,10 @@ class ByTextGenerator:
         """AdamW; step length 4e-5 and weight decay .01, as Hu et al.'s."""
         return torch.optim.AdamW(self.parameters(), lr=4e-5 if lr is None else lr, weight_decay=0.01)
 
+    def to(self, device: torch.device) -> None:
+        """Works there from now on."""
+        self.generator.to(device)
+
     @torch.no_grad()
     def written(self, batch: Batch, rng: np.random.Generator) -> tuple[Tensor, list[dict[str, Any]]]:
         """The texts' ids as drawn, and which tokens were written where."""
@@ -135,6 +144,9 @@ class BySynonyms:
     def optimizer(self, lr: float | None) -> torch.optim.Optimizer:
         """Of nothing."""
         return torch.optim.SGD([torch.zeros(())], lr=lr or 1.0)
+
+    def to(self, device: torch.device) -> None:
+        """Nothing lies on a device."""
 
     def written(self, batch: Batch, rng: np.random.Generator) -> tuple[Tensor, list[dict[str, Any]]]:
         """The ids, and the texts."""

@@ -34,6 +34,10 @@ class Composing(Protocol):
         """What moves phi, with a step length of its own where none is given."""
         ...
 
+    def to(self, device: torch.device) -> None:
+        """Works there from now on."""
+        ...
+
     def written(self, y: Tensor, rng: np.random.Generator) -> tuple[Tensor, list[dict[str, Any]]]:
         """As a call of equal noise, but as examples are kept: (S, ...); and what made each."""
         ...

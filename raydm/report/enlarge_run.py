@@ -1,15 +1,10 @@
 """The run directory of `raydm augment` and `raydm synthesize`: written whole or not at all, and read back.
 
-    config.json    what was run, on which data (fingerprints), by which versions
-    rows.parquet   new rows in the training table's own columns, with parent_id, how, seed and draw; where the method
-                   makes some
-    metrics.jsonl  one line a step
-    evidence.json  what was learned, scores, the curve on D^v by epoch
-    learned.png    both as plots; of images a grid of new ones
-    encoder.json   how rows are read; of tables also encoder.safetensors, of texts also tokenizer/
-    predictor/     the trained predictor
+    rows.parquet  new rows in the training table's own columns, with parent_id, how, seed and draw; where the method
+                  makes some
+    learned.png   what was learned, and the curve on D^v; of images a grid of new ones
 
-Nothing in it is pickled.
+and what `raydm.report.joint_run` tells. Nothing in it is pickled.
 """
 
 from __future__ import annotations
@@ -28,11 +23,10 @@ import pyarrow.parquet as pq
 
 from raydm.data import Prepared
 from raydm.data.vectors import is_vector_type, to_array
-from raydm.errors import MissingPackageError, RunError
 from raydm.predictors import TablePredictor
 from raydm.report.enlarging import plot_enlarging
-from raydm.report.run import dump, read_config
-from raydm.report.weight_run import load_predictor, run_state, save_predictor, write_history
+from raydm.report.joint_run import load_predictor, told_if_torn, write_joint_run
+from raydm.report.run import read_config
 
 FORMAT = 1
 ROWS = "rows.parquet"
@@ -50,12 +44,9 @@ def write_enlarge_run(
     title: str,
 ) -> None:
     """Fills an empty folder, such as `raydm.report.atomic.new_folder` gives."""
-    dump(folder / "config.json", {"enlarge_format": FORMAT, **run_state(prepared), **config})
-    dump(folder / "evidence.json", evidence)
-    write_history(folder / "metrics.jsonl", history)
+    write_joint_run(folder, {"enlarge_format": FORMAT, **config}, prepared, history, evidence, predictor)
     if rows is not None:
         pq.write_table(rows, folder / ROWS)
-    save_predictor(folder, predictor)
     images, labels = None, []
     if rows is not None and rows.num_rows:
         images = images_of(rows, prepared)
@@ -91,13 +82,9 @@ def load_enlarge_run(folder: str | PathLike[str], *, predictor: Any = None) -> E
     """
     folder = Path(folder)
     config = read_config(folder, "enlarge_format", FORMAT, "raydm augment` or `raydm synthesize")
-    try:
+    with told_if_torn(folder):
         rows = pq.read_table(folder / ROWS) if config["new_rows"] is not None else None
         return EnlargeRun(config, rows, load_predictor(folder, config, predictor))
-    except (RunError, MissingPackageError):
-        raise
-    except Exception as error:  # each library has its own words for a torn file
-        raise RunError(f"{folder}: is torn or was changed ({error!r}). Run it again.") from error
 
 
 def images_of(rows: pa.Table, prepared: Prepared) -> npt.NDArray[Any] | None:

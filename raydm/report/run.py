@@ -43,6 +43,7 @@ _VERBS = {
     "format": "raydm value",
     "mix_format": "raydm mix",
     "weight_format": "raydm weight",
+    "enlarge_format": "raydm augment` or `raydm synthesize",
 }  # by the key of its config.json
 _PACKAGES = ("raydm", "torch", "numpy", "scikit-learn", "pyarrow", "ray", "lightgbm", "xgboost")
 

@@ -1,19 +1,13 @@
 """The run directory of `raydm weight`: written whole or not at all, and read back.
 
-    config.json      what was run, on which data (fingerprints), by which versions
     weights.parquet  id, weight (of mean 1; for sample_weight), label
-    metrics.jsonl    one line a step
-    evidence.json    scores, the curve on D^v by epoch, weights by class
-    weights.png      both as plots
-    encoder.json     how rows are read; of tables also encoder.safetensors, of texts also tokenizer/
-    predictor/       the trained predictor
+    weights.png      weights by class, and the curve on D^v
 
-Nothing in it is pickled.
+and what `raydm.report.joint_run` tells. Nothing in it is pickled.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
@@ -24,18 +18,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
-from safetensors import SafetensorError
 
-from raydm.data import LabelEncoder, Prepared, Roles, TableEncoder
-from raydm.data.encoding import JSON_FILE
-from raydm.data.pixels import ImageColumn
-from raydm.data.task import Task
-from raydm.errors import MissingPackageError, RunError
+from raydm.data import Prepared, Roles
 from raydm.predictors import TablePredictor
-from raydm.predictors.large import make_module
-from raydm.report.run import dump, finite, read_config, versions
+from raydm.report.joint_run import load_predictor, told_if_torn, write_joint_run
+from raydm.report.run import read_config
 from raydm.report.weighting import plot_weighting
-from raydm.text.column import TokenColumn
 
 FORMAT = 1
 
@@ -63,54 +51,9 @@ def write_weight_run(
     title: str,
 ) -> None:
     """Fills an empty folder, such as `raydm.report.atomic.new_folder` gives."""
-    dump(folder / "config.json", {"weight_format": FORMAT, **run_state(prepared), **config})
-    dump(folder / "evidence.json", evidence)
-    write_history(folder / "metrics.jsonl", history)
+    write_joint_run(folder, {"weight_format": FORMAT, **config}, prepared, history, evidence, predictor)
     pq.write_table(weights_table(prepared, weights), folder / "weights.parquet")
-    save_predictor(folder, predictor)
     plot_weighting(evidence, weights, prepared, folder / "weights.png", title)
-
-
-def run_state(prepared: Prepared) -> dict[str, Any]:
-    """What a run's config.json must hold, so that its predictor can be read back."""
-    labels = prepared.labels
-    return {
-        "task": {"kind": labels.task, "n_outputs": labels.n_outputs},
-        "n_features": int(prepared.train.x.shape[-1]),
-        "roles": prepared.roles.to_dict(),
-        "labels": labels.to_dict(),
-        "packages": versions(),
-    }
-
-
-def write_history(file: Path, history: list[dict[str, float]]) -> None:
-    """A JSON line a step."""
-    file.write_text("".join(json.dumps(finite(line), allow_nan=False) + "\n" for line in history))
-
-
-def save_predictor(folder: Path, predictor: TablePredictor) -> None:
-    """Writes the encoder and predictor/, which `load_predictor` reads back."""
-    try:
-        predictor.encoder.save(folder)
-        (folder / "predictor").mkdir()
-        predictor.fitted.save(folder / "predictor")
-    except SafetensorError as error:  # its word for a full disk, too
-        raise OSError(str(error)) from error
-
-
-def load_predictor(folder: Path, config: Mapping[str, Any], predictor: Any = None) -> TablePredictor:
-    """The predictor of a run with this config.json; the `Module`, where it was the user's own.
-
-    Raises:
-        RunError: it is the user's own, and was not given; all else that is torn raises as its library does.
-    """
-    spec = dict(config["predictor"])
-    name = spec.pop("name")
-    if predictor is None and name == "custom":
-        raise RunError(f"{folder}: was made with a predictor of your own. Pass it: predictor=...")
-    module = predictor or make_module(name, **spec)
-    fitted = module.load(folder / "predictor", Task(**config["task"]), int(config["n_features"]))
-    return TablePredictor(fitted, load_encoder(folder), LabelEncoder.from_dict(config["labels"]))
 
 
 @dataclass(frozen=True)
@@ -143,25 +86,7 @@ def load_weight_run(folder: str | PathLike[str], *, predictor: Any = None) -> We
     """
     folder = Path(folder)
     config = read_config(folder, "weight_format", FORMAT, "raydm weight")
-    try:
+    with told_if_torn(folder):
         weights = pq.read_table(folder / "weights.parquet")
         made = load_predictor(folder, config, predictor)
         return WeightRun(config, weights, made, Roles.from_dict(config["roles"]))
-    except (RunError, MissingPackageError):
-        raise
-    except Exception as error:  # each library has its own words for a torn file
-        raise RunError(f"{folder}: is torn or was changed ({error!r}). Run `raydm weight` again.") from error
-
-
-def load_encoder(folder: Path) -> TableEncoder:
-    """The encoder of a run, of whichever kind it is.
-
-    Raises:
-        DataError: it is missing or torn.
-    """
-    try:
-        state = json.loads((folder / JSON_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        state = {}  # the reader below says what is wrong
-    kind = TokenColumn if "text" in state else ImageColumn if "image" in state else TableEncoder
-    return kind.load(folder)

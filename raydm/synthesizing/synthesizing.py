@@ -13,12 +13,36 @@ from raydm.data.examples import Examples
 from raydm.errors import ParameterError
 from raydm.generators import VAE, Generator, Prototypes
 from raydm.generators.tangents import NAMES
-from raydm.joint_training import Making, NewRows, TextParts, Tuning, fitted_generator, kind_of, place_of
+from raydm.joint_training import Making, NewRows, RowMaker, TextParts, Tuning, fitted_generator, kind_of, place_of
 from raydm.manipulations import ByGenerator, ByWriting, Composing, Synthesize
 from raydm.synthesizing.settings import SynthesizeSettings
 from raydm.utility import Problem
 
 KINDS: dict[str, type[VAE] | type[Prototypes]] = {"vae": VAE, "prototypes": Prototypes}
+
+
+class Composed(RowMaker):
+    """Whole rows of labels that are drawn first; made from none.
+
+    Args:
+        seed: of the run.
+        summary: see `RowMaker`.
+        manipulation: draws the labels, and holds g_phi.
+    """
+
+    def __init__(self, seed: int, summary: list[dict[str, Any]], manipulation: Synthesize) -> None:
+        super().__init__(seed, summary)
+        self.manipulation = manipulation
+
+    def drawn(self, chunk: int, n: int, train: Examples, rng: np.random.Generator) -> NewRows:
+        """See `RowMaker`."""
+        y = self.manipulation.labels(n, rng)
+        x, how = self.manipulation.composing.written(y, rng)
+        return NewRows(x.cpu().numpy(), y.numpy(), np.full(n, -1), [], how, self.seed)
+
+    def to(self, device: torch.device) -> None:
+        """See `RowMaker`."""
+        self.manipulation.composing.to(device)
 
 
 class Synthesizing(Making):
@@ -46,7 +70,9 @@ class Synthesizing(Making):
         composing: Composing | None = None,
     ) -> None:
         if problem.task.kind != "classification":
-            raise ParameterError.of("task", "raydm synthesize", "classification: examples are made of classes", "other")
+            raise ParameterError.of(
+                "task", "raydm synthesize", "classification: examples are made of classes", problem.task.kind
+            )
         self.settings, self.text, self._given = settings, text, composing
         super().__init__(train, problem, settings)
 
@@ -95,10 +121,8 @@ class Synthesizing(Making):
     def _rows_of(self, batch_size: int) -> int:
         return batch_size + max(1, round(self.settings.rows * batch_size))
 
-    def _drawn(self, chunk: int, n: int, rng: np.random.Generator) -> NewRows:
-        y = self.manipulation.labels(n, rng)
-        x, how = self.composing.written(y, rng)
-        return NewRows(x.cpu().numpy(), y.numpy(), np.full(n, -1), [], how, self.problem.seed)
+    def _maker(self) -> RowMaker:
+        return Composed(self.problem.seed, self.summary(), self.manipulation)
 
 
 class LearnedSynthesizing(Synthesizing, Tuning):

@@ -97,7 +97,7 @@ class WordNet:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._reader = _reader(folder)
+        self.folder, self._reader = folder, _reader(folder)
         self._known: dict[str, tuple[str, ...]] = {}
 
     def __call__(self, word: str) -> tuple[str, ...]:
@@ -110,6 +110,9 @@ class WordNet:
             own = dict.fromkeys(name for name in names if name != word and name.isalpha())
             self._known[word] = tuple(own)
         return self._known[word]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return WordNet, (self.folder,)  # NLTK's reader holds open files
 
 
 def find_wordnet(folder: str | Path | None = None) -> Path:

@@ -66,7 +66,8 @@ class Tokenizer:
 
     def decode(self, ids: npt.ArrayLike) -> list[str]:
         """The texts of ids (N, L), without special tokens."""
-        decoded: list[str] = self._tokenizer.batch_decode(np.asarray(ids).tolist(), skip_special_tokens=True)
+        rows = np.asarray(ids).tolist()  # of which transformers takes none for one empty text
+        decoded: list[str] = self._tokenizer.batch_decode(rows, skip_special_tokens=True) if rows else []
         return decoded
 
     def save(self, folder: Path) -> None:

@@ -23,7 +23,7 @@ from raydm.report.mix_run import write_mix_run
 from raydm.report.mixing import mixing_evidence, plot_mixing
 from raydm.verbs.inputs import Inputs, read_inputs
 from raydm.verbs.line import prints_line
-from raydm.verbs.mix_apply import apply, check_learning
+from raydm.verbs.mix_apply import apply
 from raydm.verbs.resume import check_resume, journal_of
 from raydm.verbs.setup import check_judges, check_place, make_utility, prepared_of
 
@@ -42,8 +42,7 @@ def run(arguments: Namespace) -> dict[str, Any]:
     check_integer("raydm mix", "test_repeats", arguments.test_repeats, 1)
     check_place(arguments)
     if arguments.apply:
-        return _apply(arguments)
-    check_learning(arguments)
+        return apply(arguments)
     check_resume(arguments)
     mixer = DataMixer(
         **{name: getattr(arguments, name) for name in _SAME},
@@ -100,14 +99,6 @@ def run(arguments: Namespace) -> dict[str, Any]:
         "judge": name,
         "chosen": mixer.chosen_,
     }
-
-
-def _apply(arguments: Namespace) -> dict[str, Any]:
-    """Mixes other rows by what a run learned: partners are looked for among these."""
-    for flag in ("valid", "test", "sizes", "label", "id", "features", "kind", "resume"):
-        if getattr(arguments, flag):
-            raise ParameterError(f"--{flag} is for learning; with --apply the run tells what is mixed. Leave it out.")
-    return apply(arguments)
 
 
 def _learn(mixer: DataMixer, prepared: Prepared, *, quiet: bool) -> None:

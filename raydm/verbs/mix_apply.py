@@ -46,13 +46,6 @@ _RECALL = 0.95  # that an approximate index is tuned to
 _STREAMED = ("stream", "index", "memory", "sample")  # flags of a stream alone, and what they are by default
 
 
-def check_learning(arguments: Namespace) -> None:
-    """Raises ParameterError where a flag of streams is given and nothing is applied."""
-    given = next((flag for flag in _STREAMED if is_given(arguments, flag)), None)
-    if given:
-        raise ParameterError(f"--{given} is of streams of rows, which --apply RUN mixes. Leave it out.")
-
-
 def apply(arguments: Namespace) -> dict[str, Any]:
     """Mixes the rows of TRAIN; partners are looked for among these. Returns what the JSON line says."""
     started = time.perf_counter()

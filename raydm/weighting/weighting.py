@@ -32,3 +32,8 @@ class Weighting(JointTraining):
     @abstractmethod
     def weights(self) -> Weights:
         """The weights (N,) of the training examples, of mean 1."""
+
+    @property
+    def learned(self) -> Weights:
+        """The weights."""
+        return self.weights

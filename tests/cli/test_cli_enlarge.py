@@ -108,7 +108,7 @@ def test_a_table_from_files(call: Call, files: Files, verb: str) -> None:
     assert len(steps) == line["steps"]
     test = pd.read_csv(files.test)
     assert (again.predictor.predict(test) == test.label).mean() == pytest.approx(line["score"])
-    with pytest.raises(RunError, match="of `raydm weight`"):
+    with pytest.raises(RunError, match="a run of `raydm augment` or `raydm synthesize`, and one of `raydm weight`"):
         load_weight_run(run)
     assert call(*both, "--out", "again", "--rows", "7").code == 0
     assert pq.read_table("again/rows.parquet").equals(again.rows.slice(0, 7))
@@ -131,6 +131,7 @@ def test_a_method_without_new_rows(call: Call, files: Files, verb: str) -> None:
     assert outcome.line["new_rows"] == 0
     assert "makes no new rows" in outcome.err
     assert "give --test for a fair judge" in outcome.err
+    assert "base+valid was trained on the trusted rows too" in outcome.err
     assert contents(Path("run")) == (FILES | {"encoder.safetensors"}) - {"rows.parquet"}
     assert load_enlarge_run("run").rows is None
 
@@ -221,6 +222,8 @@ def test_seeds_and_their_spread(call: Call, files: Files) -> None:
         (("--seeds", "0"), ("seeds",)),
         (("--seed", "-1"), ("random_state",)),
         (("--sizes", "5", "5"), ("--sizes",)),
+        (("--gpus-per-actor", "1"), ("--actors",)),
+        (("--actors", "0"), ("actors",)),
         (("--unknown",), ("unrecognized",)),
     ],
 )

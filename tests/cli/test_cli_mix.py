@@ -18,7 +18,10 @@ from cli_kit import Call, Files, Outcome
 from raydm.mixing.methods import METHODS
 
 LINE = ("--predictor", "linear", "--predictor-args", '{"epochs": 5}', "--test-repeats", "2", "--quiet")
-QUICK = (*LINE, "--steps", "2", "--rollouts", "4", "--repeats", "1", "--data-options", "1,2", "--label-options", "1,3")
+ONCE = (*LINE, "--repeats", "1")
+OPTIONS = (*ONCE, "--data-options", "1,2", "--label-options", "1,3")
+QUICK = (*OPTIONS, "--steps", "2", "--rollouts", "4")
+QUICK_OF = {"none": LINE, "adamixup": LINE, "mixup": ONCE, "c-mixup": ONCE, "global-knn": OPTIONS}  # else QUICK
 FIXED = (*LINE, "--method", "global-knn", "--method-args", '{"k": 1, "distance": "data"}')  # nothing is chosen
 KEYS = [
     "run",
@@ -81,7 +84,8 @@ def refused(done: Outcome, *told: str) -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method(call: Call, lines: Files, method: str) -> None:
     params = ("--method-args", '{"steps": 3, "hidden": [4]}') if "adamixup" in method else ()
-    done = call(*words(lines, *QUICK, *params, "--label", "y", "--method", method, "--out", "runs/one"))
+    quick = QUICK_OF.get(method, QUICK)
+    done = call(*words(lines, *quick, *params, "--label", "y", "--method", method, "--out", "runs/one"))
     line = done.line
     assert list(line) == KEYS
     assert (line["run"], line["method"], line["rows"], line["judge"]) == ("runs/one", method, 60, "test")
@@ -192,7 +196,8 @@ def test_the_default_predictor_stops_early_and_is_read_back(call: Call, lines: F
 @pytest.mark.parametrize("method", METHODS)
 def test_the_training_rows_are_mixed_as_they_were(call: Call, lines: Files, method: str) -> None:
     params = ("--method-args", '{"steps": 3, "hidden": [4]}') if "adamixup" in method else ()
-    made = call(*words(lines, *QUICK, *params, "--label", "y", "--label", "z", "--method", method, "--out", "run"))
+    quick = QUICK_OF.get(method, QUICK)
+    made = call(*words(lines, *quick, *params, "--label", "y", "--label", "z", "--method", method, "--out", "run"))
     done = call("mix", lines.train, "--apply", "run")
     expected = {"run": "run", "out": "mixed.parquet", "rows": 60, "mixed_rows": made.line["mixed_rows"]}
     assert expected.items() <= done.line.items()
@@ -328,7 +333,8 @@ def test_flags_out_of_their_range(
 ) -> None:
     if not any(word in flags for word in ("predictor", "60", '":')):  # which the data or the method's own parts tell
         monkeypatch.setattr("raydm.verbs.mix._learn", lambda *_, **__: pytest.fail("it learned"))
-    done = call(*words(lines, *QUICK, "--label", "y", "--out", "new/run", *flags.split(" ")))
+    quick = LINE if "--method " in flags else QUICK
+    done = call(*words(lines, *quick, "--label", "y", "--out", "new/run", *flags.split(" ")))
     refused(done, *told)
     assert list(Path().iterdir()) == []
 
@@ -412,8 +418,8 @@ def test_a_column_that_the_mixed_rows_need(call: Call, lines: Files, run: Path) 
 
 def test_a_predictor_that_needs_more_rows(call: Call, lines: Files) -> None:
     neighbours = ("--predictor", "sklearn.neighbors.KNeighborsRegressor", "--predictor-args", '{"n_neighbors": 70}')
-    for method in ("none", "mixrl"):
-        done = call(*words(lines, *QUICK, *neighbours, "--label", "y", "--method", method, "--out", "run"))
+    for method, quick in (("none", LINE), ("mixrl", QUICK)):
+        done = call(*words(lines, *quick, *neighbours, "--label", "y", "--method", method, "--out", "run"))
         refused(done, "failed: ValueError('Expected n_neighbors <= n_samples_fit")
     assert list(Path().iterdir()) == []
 

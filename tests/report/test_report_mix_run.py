@@ -21,9 +21,13 @@ from raydm.report.run import load_run
 
 METHODS = ("mixrl", "mixrl+adamixup", "c-mixup")
 QUICK = (
-    *("--steps", "2", "--rollouts", "4", "--repeats", "1", "--test-repeats", "1", "--quiet", "--lam", "beta"),
-    *("--predictor", "linear", "--predictor-args", '{"epochs": 5}'),
+    *("--repeats", "1", "--test-repeats", "1", "--quiet", "--predictor", "linear", "--predictor-args", '{"epochs": 5}'),
 )
+LEARNING = ("--steps", "2", "--rollouts", "4")
+OWN = {
+    "mixrl": (*LEARNING, "--lam", "beta"), "c-mixup": (),
+    "mixrl+adamixup": (*LEARNING, "--method-args", '{"steps": 2, "hidden": [4]}'),
+}  # fmt: skip
 READ = ("config.json", "encoder.json", "encoder.safetensors", "mixing.safetensors", "predictor/predictor.safetensors")
 
 
@@ -41,8 +45,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     made = {}
     for method in METHODS:
         words = ["mix", f"{folder}/train.parquet", "--valid", f"{folder}/valid.parquet", "--label", "y", "--label", "z"]
-        words += [*QUICK, "--method", method]
-        words += ["--method-args", '{"steps": 2, "hidden": [4]}'] if method == "mixrl+adamixup" else []
+        words += [*QUICK, "--method", method, *OWN[method]]
         with warnings.catch_warnings():  # main replaces showwarning
             warnings.simplefilter("default")
             assert main([*words, "--out", str(folder / method)]) == 0

@@ -42,6 +42,7 @@ def test_what_it_knows_of_its_tokens(tiny):
 def test_decoding_leaves_special_tokens_out(tiny, tmp_path):
     tokenizer = Tokenizer(tiny)
     assert tokenizer.decode(tokenizer(["The plots was great", "bad"])) == ["the plots was great", "bad"]
+    assert tokenizer.decode(np.empty((0, 5), np.int64)) == tokenizer.decode([]) == []
     tokenizer.save(tmp_path / "kept")
     texts = ["the film was dull .", "a fine story"]
     np.testing.assert_array_equal(Tokenizer(tmp_path / "kept")(texts), tokenizer(texts))

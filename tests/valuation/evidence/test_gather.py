@@ -15,10 +15,10 @@ import torch
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
-from raydm import cli
 from raydm.data.examples import Examples
 from raydm.data.task import Task
 from raydm.errors import ParameterError, RolloutError
+from raydm.flags.value import EVIDENCE
 from raydm.metrics import METRICS
 from raydm.predictors import BlackBox, TrainingSets, make_predictor
 from raydm.predictors.votes import NeighborVotes
@@ -156,7 +156,7 @@ def test_sources_are_checked(names: Any) -> None:
 
 
 def test_the_command_line_knows_the_same_sources_without_loading_them() -> None:
-    assert cli._EVIDENCE == SOURCES
+    assert EVIDENCE == SOURCES
 
 
 def finite(evidence: Any, rows: Examples) -> dict[str, Tensor]:

@@ -1,18 +1,16 @@
-"""The same weighting with several seeds: independent trainings, which may run anywhere."""
+"""The same joint training with several seeds: independent trainings, which may run anywhere."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from raydm.data.examples import Examples
+from raydm.joint_training.training import JointTraining
 from raydm.learner import Step
 from raydm.predictors.fitted_module import FittedModule
 from raydm.utility import Problem
-from raydm.weighting.methods import make_weighting
-from raydm.weighting.settings import WeightSettings
-from raydm.weighting.weighting import Weighting, Weights
 
 
 @dataclass(frozen=True)
@@ -20,20 +18,17 @@ class Case:
     """One training, in full; can be pickled.
 
     Attributes:
-        method: of `raydm.weighting.methods.METHODS`.
-        settings: how weights are learned.
-        train: the training set.
+        make: opens the training on a problem, such as a partial `raydm.weighting.methods.make_weighting`; what does
+            not fit the device's memory is refused there.
         problem: predictor, D^v, task, metric, and the seed.
     """
 
-    method: str
-    settings: WeightSettings
-    train: Examples
+    make: Callable[[Problem], JointTraining]
     problem: Problem
 
-    def opened(self) -> Weighting:
-        """The weighting before its first step; what does not fit the device's memory is refused here."""
-        return make_weighting(self.method, self.settings, self.train, self.problem)
+    def opened(self) -> JointTraining:
+        """The training before its first step."""
+        return self.make(self.problem)
 
     def with_seed(self, seed: int) -> Case:
         """The same case with another seed of initial weights, order, dropout and learning."""
@@ -46,14 +41,14 @@ class Outcome:
 
     Attributes:
         seed: its seed.
-        weights: (N,) of the training examples, of mean 1.
+        learned: what was learned beside the predictor, see `JointTraining.learned`.
         fitted: the predictor.
         curve: for each epoch: the metric and the mean loss on D^v.
         steps: for each step: the utility u that it saw, -loss on D^v.
     """
 
     seed: int
-    weights: Weights
+    learned: Any
     fitted: FittedModule
     curve: list[tuple[float, float]]
     steps: list[float]
@@ -65,20 +60,23 @@ Run = Callable[[Callable[[Case], Outcome], Sequence[Case]], Iterable[Outcome]]
 
 def done(case: Case) -> Outcome:
     """Trains one case."""
-    weighting = case.opened()
-    return outcome(case, weighting, [float(step.u) for step in weighting.steps()])
+    training = case.opened()
+    return _outcome(case, training, [float(step.u) for step in training.steps()])
 
 
-def outcome(case: Case, weighting: Weighting, steps: list[float]) -> Outcome:
-    """What an exhausted weighting gave."""
-    return Outcome(case.problem.seed, weighting.weights, weighting.fitted, list(weighting.curve), steps)
-
-
-def one_by_one(cases: Sequence[Case], opened: Weighting) -> Iterator[Step | Outcome]:
+def one_by_one(cases: Sequence[Case], opened: JointTraining) -> Iterator[Step | Outcome]:
     """Trains the cases here, the first of which is open already; yields each step, and each outcome as it comes."""
+    training: JointTraining | None = opened
+    del opened
     for case in cases:
-        weighting, seen = opened if case is cases[0] else case.opened(), []
-        for step in weighting.steps():
+        training, seen = training or case.opened(), []
+        for step in training.steps():
             seen.append(float(step.u))
             yield step
-        yield outcome(case, weighting, seen)
+        yield _outcome(case, training, seen)
+        training = None  # its memory is free before the next one's is taken
+
+
+def _outcome(case: Case, training: JointTraining, steps: list[float]) -> Outcome:
+    """What an exhausted training gave."""
+    return Outcome(case.problem.seed, training.learned, training.fitted, list(training.curve), steps)

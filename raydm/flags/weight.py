@@ -1,0 +1,72 @@
+"""Flags of `raydm weight`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from raydm.flags.joint import add_large_sets, add_looking_ahead, add_reading, add_seeds_place, for_texts
+from raydm.flags.rules import Rule, words
+from raydm.flags.types import number_or
+from raydm.flags.verb import Verb
+
+_WEIGHT = """Learns how much each training row counts, together with a predictor, against a small trusted validation
+set: for rare classes and wrong labels, in tables, texts and images. Writes the weights, the predictor and evidence into
+a run directory. Prints one JSON line on stdout."""
+
+
+def _weight(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--out", type=Path, metavar="DIR", help="run directory (default: runs/NAME-weight-TIME)")
+    add("--method", default="weight", help="weight (default; Hu et al. 2019), ren2018, and without learning base, "
+        "base+valid (the trusted rows are trained on too), proportion (inverse class frequency)")  # fmt: skip
+    add_large_sets(parser)
+    add_reading(parser)
+
+    add = parser.add_argument_group("learning").add_argument
+    add("--epochs", type=int, default=10, help="passes with weights that are learned (default 10)")
+    add("--warm-up", type=int, default=2, help="passes before, with equal weights (default 2)")
+    add("--keep", default="best", help="the predictor of the best epoch on the trusted rows (default), or of the last")
+    add("--weights", default="free", help="free (default): a number for each row; network: of label, loss and features")
+    add("--normalisation", default="linear", help="over a batch: linear (default) or softmax")
+    add("--temperature", type=float, default=1.0, help="of the softmax (default 1)")
+    add(
+        "--learning-rate",
+        type=number_or("batch"),
+        default="batch",
+        help="of the weights: a number > 0, or batch (default)",
+    )
+    add("--decay", type=float, default=10.0, help="by which a free weight is divided at each step (default 10)")
+    add("--floor", type=float, default=1e-5, help="least free weight before normalising (default 1e-5)")
+    add("--look-ahead", default="zero", help="where slopes are taken: at weights of zero (default), or at the weights")
+    add("--through-normalisation", dest="straight", action="store_false", help="slopes go through the normalisation")
+    add_looking_ahead(add)
+
+    add_seeds_place(parser)
+    parser.set_defaults(module="weight")
+
+
+_KEEP = words("keep")
+_TAKES = {
+    "weight": _KEEP
+    | words(
+        "weights normalisation temperature learning_rate decay floor look_ahead straight unroll checkpoint dev_batch"
+    ),
+    "ren2018": _KEEP | words("dev_batch"),
+    "base": _KEEP,
+    "base+valid": words(""),  # the last epoch is kept
+    "proportion": _KEEP,
+}
+_RULES = (
+    for_texts(words("length")),
+    Rule(
+        words("decay floor straight"), lambda given: given.weights != "network",
+        "is for --weights free, not for a network. Leave it out, or --weights network.",
+    ),
+    Rule(
+        words("temperature"), lambda given: given.normalisation != "linear",
+        "is of the softmax. Add --normalisation softmax, or leave it out.",
+    ),
+)  # fmt: skip
+
+WEIGHT = Verb("weight", "learn how much every training row counts", _WEIGHT, _weight, _TAKES, _RULES)
