@@ -9,22 +9,30 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from raydm import __version__
 from raydm.errors import RaydmError, RaydmWarning
+from raydm.flags.config import add_config, given_flags, with_config, without_config
 from raydm.flags.data import DATA
 from raydm.flags.enlarge import AUGMENT, SYNTHESIZE
+from raydm.flags.fit import FIT
+from raydm.flags.jobs import JOBS
 from raydm.flags.mix import MIX
 from raydm.flags.neighbors import NEIGHBORS
 from raydm.flags.rules import check_given
 from raydm.flags.score import SCORE
+from raydm.flags.submit import SUBMIT
+from raydm.flags.sweep import SWEEP
 from raydm.flags.value import COMPARE, VALUE
 from raydm.flags.verb import Verb
 from raydm.flags.weight import WEIGHT
 
-VERBS: tuple[Verb, ...] = (VALUE, COMPARE, SCORE, MIX, WEIGHT, AUGMENT, SYNTHESIZE, NEIGHBORS, DATA)
+VERBS: tuple[Verb, ...] = (
+    *(VALUE, COMPARE, SCORE, MIX, WEIGHT, AUGMENT, SYNTHESIZE, SWEEP, FIT, NEIGHBORS),
+    *(DATA, SUBMIT, JOBS),
+)
 
 _BAD_INPUT = 2  # argparse's own exit status
 _INTERRUPTED = 130
@@ -33,12 +41,12 @@ _BROKEN_PIPE = 141
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one verb. Returns 0; 2 for bad input, with the reason on stderr; 130 when interrupted."""
-    arguments = _parser().parse_args(argv)
+    words = [*(sys.argv[1:] if argv is None else argv)]
     warnings.showwarning = _show_warning
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _terminate)  # a scheduler's polite end: clean up as for Ctrl-C
     try:
-        _check_flags(arguments, argv)
+        arguments, _ = _read(words)
         verb = importlib.import_module(f"raydm.verbs.{arguments.module}")  # torch and ray load only when needed
         verb.run(arguments)
         sys.stdout.flush()  # here, where a reader that is gone can still be told apart
@@ -64,23 +72,38 @@ def _show_warning(message: Warning | str, category: type[Warning], *place: Any, 
         print(f"raydm: warning: {message}", file=sys.stderr)
 
 
-def _parser(without_default: Iterable[str] = ()) -> argparse.ArgumentParser:
-    """The parser of all verbs; of some arguments the default may be None instead of their own."""
+def _parser() -> argparse.ArgumentParser:
+    """The parser of all verbs."""
     parser = argparse.ArgumentParser(prog="raydm", description="Learns what to do with every training example.")
     parser.add_argument("--version", action="version", version=f"raydm {__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
     for verb in VERBS:
         own = verbs.add_parser(verb.name, help=verb.help, description=verb.description)
         verb.add(own)
-        own.set_defaults(**dict.fromkeys(without_default))
+        if not any(isinstance(action, argparse._SubParsersAction) for action in own._actions):
+            add_config(own)
     return parser
 
 
-def _check_flags(arguments: argparse.Namespace, argv: Sequence[str] | None) -> None:
-    """Refuses flags without a part in this run; a second parse, without defaults, tells which were given."""
+def _read(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """The arguments, checked, and the words that say them, with those of a --config; of a job, also its verb's."""
+    words = with_config(_parser(), words)
+    arguments = _parser().parse_args(words)
+    _check_flags(arguments, words)
+    vars(arguments).pop("config", None)  # what it said stands in the words
+    if arguments.module == SUBMIT.name:
+        arguments.job, job = _read([arguments.verb, *arguments.words])
+        arguments.words = without_config(job)
+    return arguments, words
+
+
+def _check_flags(arguments: argparse.Namespace, words: Sequence[str]) -> None:
+    """Refuses flags without a part in this run."""
     verb = next(verb for verb in VERBS if verb.name == arguments.module)
-    plain = vars(_parser(vars(arguments)).parse_args(argv))
-    check_given(arguments, {name for name, value in plain.items() if value is not None}, verb.takes, verb.rules)
+    given = given_flags(_parser(), words)
+    check_given(arguments, set(given), verb.takes, verb.rules)
+    if "swept" in arguments:  # trials are given these, too
+        arguments.given = given
 
 
 if __name__ == "__main__":

@@ -203,8 +203,8 @@ class _JournaledUtility:
     def turn_to(self, problem: Problem) -> None:
         """Works on another problem from now on."""
         self._problem = problem
-        valid = (str((problem.seed, problem.shared_restart, problem.shard, problem.metric.name)), problem.valid)
-        self._about = _digest(valid[0].encode(), [valid[1].x, valid[1].y])
+        said = (problem.seed, problem.shared_restart, problem.shard, problem.metric.name, _name(problem.predictor))
+        self._about = _digest(str(said).encode(), [problem.valid.x, problem.valid.y])
         if self._utility is not None:
             self._utility.turn_to(problem)
 
@@ -221,6 +221,12 @@ class _JournaledUtility:
     def _question(self, what: str, sets: TrainingSets, step: int, more: Arrays) -> bytes:
         arrays = [_array(sets.x), _array(sets.y), _array(sets.w), *more]
         return _digest(f"{what} {step} ".encode() + self._about, arrays)
+
+
+def _name(predictor: Any) -> str:
+    """A predictor's settings; of the user's own that it is one, for what it is made of may have no name that lasts."""
+    config = predictor.config() if hasattr(predictor, "config") else {"name": "custom"}
+    return "custom" if config["name"] == "custom" else repr(config)
 
 
 def _array(tensor: Tensor) -> npt.NDArray[Any]:

@@ -49,10 +49,10 @@ class Records:
             try:
                 self._open(os.O_RDWR)
                 self._find()
-            except OSError as error:
-                raise RunError(f"{file}: cannot be read ({error.strerror or error}).") from error
-            except BaseException:
+            except BaseException as error:
                 self.close()
+                if isinstance(error, OSError):
+                    raise RunError(f"{file}: cannot be read ({error.strerror or error}).") from error
                 raise
 
     def read(self, number: int) -> bytes:

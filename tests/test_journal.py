@@ -90,7 +90,9 @@ VALUING: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("how", VALUING)
-@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize(
+    "share", [pytest.param(0.0, marks=pytest.mark.slow), 0.5, pytest.param(1.0, marks=pytest.mark.slow)]
+)
 def test_a_run_that_died_is_resumed_to_the_bit(tmp_path: Path, how: str, share: float) -> None:
     """It dies in the middle, before the first answer, or after the last; what was answered is not asked again."""
     arguments = VALUING[how]
@@ -119,7 +121,9 @@ def test_a_run_that_died_is_resumed_to_the_bit(tmp_path: Path, how: str, share: 
     assert strip(resumed.history_) == strip(whole.history_)
 
 
-@pytest.mark.parametrize("before", [0, 2, 7])
+@pytest.mark.parametrize(
+    "before", [pytest.param(0, marks=pytest.mark.slow), 2, pytest.param(7, marks=pytest.mark.slow)]
+)
 def test_a_mixing_run_is_resumed_to_the_bit(tmp_path: Path, before: int) -> None:
     x, y, x_valid, y_valid = rows(regression=True)
 
@@ -144,6 +148,7 @@ def test_a_mixing_run_is_resumed_to_the_bit(tmp_path: Path, before: int) -> None
     np.testing.assert_array_equal(resumed.predictor_.predict(x), whole.predictor_.predict(x))
 
 
+@pytest.mark.slow
 def test_a_run_may_die_again_and_again(tmp_path: Path) -> None:
     whole, answers = value(Counted), Counted.asked
     for _ in range(answers - 1):
@@ -199,6 +204,7 @@ def filled(folder: Path, train: Examples, problem: Problem, identity: Any = None
 CHANGES: dict[str, Callable[[Problem, Examples], tuple[Problem, TrainingSets, int]]] = {
     "step": lambda problem, train: (problem, sets(train), 1),
     "seed": lambda problem, train: (replace(problem, seed=4), sets(train), 0),
+    "predictor": lambda problem, train: (replace(problem, predictor=make_predictor("mlp")), sets(train), 0),
     "metric": lambda problem, train: (replace(problem, metric=METRICS["accuracy"]), sets(train), 0),
     "trusted rows": lambda problem, train: (replace(problem, valid=problem.valid.take(range(9))), sets(train), 0),
     "rows": lambda problem, train: (problem, sets(train.take(range(59, -1, -1))), 0),

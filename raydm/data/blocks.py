@@ -15,7 +15,16 @@ from typing import Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from raydm.data.files import Source, check_names, check_same_columns, list_files, listing, read_table, unreadable
+from raydm.data.files import (
+    UNREADABLE,
+    Source,
+    check_names,
+    check_same_columns,
+    list_files,
+    listing,
+    read_table,
+    unreadable,
+)
 from raydm.errors import DataError
 
 ROWS = 8192  # of a block
@@ -91,7 +100,7 @@ class ParquetRows:
                     starts.append(starts[-1] + opened.metadata.num_rows)
                     schemas.append(opened.schema_arrow.remove_metadata())
                     size += sum(opened.metadata.row_group(i).total_byte_size for i in range(opened.num_row_groups))
-            except (pa.ArrowException, OSError) as error:
+            except UNREADABLE as error:
                 raise unreadable(file, error) from error
             check_names(schemas[-1].names, str(file))
             check_same_columns(files[0], schemas[0], file, schemas[-1])
@@ -152,14 +161,17 @@ def _read(file: Path, first: int, end: int, columns: Sequence[str] | None, rows:
                     begin = begin if groups else at
                     groups.append(group)
                 at += count
-            for batch in opened.iter_batches(rows, row_groups=groups, columns=None if columns is None else [*columns]):
+            # One thread, for several take twice the work to decode so few rows; who waits for it reads ahead
+            wanted = None if columns is None else [*columns]
+            for batch in opened.iter_batches(rows, row_groups=groups, columns=wanted, use_threads=False):
+                batch.validate(full=True)
                 low, high = max(first - begin, 0), min(end - begin, batch.num_rows)
                 if low < high:
                     yield pa.Table.from_batches([batch]).slice(low, high - low).replace_schema_metadata(None)
                 begin += batch.num_rows
                 if begin >= end:
                     return
-    except (pa.ArrowException, OSError) as error:
+    except UNREADABLE as error:
         raise unreadable(file, error, f", rows {first + 1} to {end}") from error
 
 

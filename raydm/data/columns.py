@@ -97,13 +97,14 @@ class Numeric:
 
     def encode(self, column: pa.ChunkedArray, where: str) -> tuple[Floats, list[str]]:
         """(N, W) float32."""
-        values = numbers_of(column, where)
+        values = _numbers(column, where)
+        if self.std > 0 and not self.indicator and _all_finite(scaled := self._scaled(values)):
+            return scaled[:, None], []  # the usual column, of many millions of rows
+        _refuse_infinite(values, where, "an infinite value")
         absent = np.isnan(values)
         parts: list[Floats] = []
         if self.std > 0:
-            with np.errstate(over="ignore"):
-                scaled = (np.where(absent, self.mean, values) - self.mean) / self.std
-                parts.append(scaled.astype(np.float32))
+            parts.append(self._scaled(np.where(absent, self.mean, values)))
             _refuse_infinite(parts[0], where, "a value too far from the training mean for float32")
         if self.indicator:
             parts.append(absent.astype(np.float32))
@@ -112,6 +113,12 @@ class Numeric:
         return np.stack(parts, axis=1), _newly_missing(
             int(absent.sum()), self.missing, where, "imputed with the training mean"
         )
+
+    def _scaled(self, values: npt.NDArray[np.float64]) -> Floats:
+        """(N,) float32."""
+        with np.errstate(over="ignore"):
+            scaled: Floats = ((values - self.mean) / self.std).astype(np.float32)
+        return scaled
 
     def state(self) -> State:
         """The attributes."""
@@ -278,16 +285,21 @@ def numbers_of(column: pa.ChunkedArray, where: str) -> npt.NDArray[np.float64]:
     Raises:
         DataError: it holds something else, or an infinite value; `where` says which column.
     """
+    values = _numbers(column, where)
+    _refuse_infinite(values, where, "an infinite value")
+    return values
+
+
+def _numbers(column: pa.ChunkedArray, where: str) -> npt.NDArray[np.float64]:
+    """As `numbers_of`, but they may be infinite."""
     kind = column.type
     if not is_numeric_type(kind):
         raise DataError(f"{where}{_first_text(column)}: Arrow type {kind} where numbers were expected.")
     if pa.types.is_temporal(kind):
-        values = _seconds(column)
-    else:
-        if pa.types.is_boolean(kind):
-            column = column.cast(pa.uint8())
-        values = column.cast(pa.float64(), safe=False).to_numpy()
-    _refuse_infinite(values, where, "an infinite value")
+        return _seconds(column)
+    if pa.types.is_boolean(kind):
+        column = column.cast(pa.uint8())
+    values: npt.NDArray[np.float64] = column.cast(pa.float64(), safe=False).to_numpy()
     return values
 
 
@@ -330,6 +342,12 @@ def _vectors(column: pa.ChunkedArray, where: str) -> Array:
     values = to_array(column, name=where)
     _refuse_infinite(values, where, "an infinite value")
     return values
+
+
+def _all_finite(values: Array) -> bool:
+    """Whether no value is missing or infinite; may also deny it where values are as large as can be."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(values.sum()))
 
 
 def _refuse_infinite(values: Array, where: str, what: str) -> None:

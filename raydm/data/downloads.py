@@ -9,7 +9,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
+from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
 from raydm.errors import DataError, ParameterError
@@ -186,12 +186,11 @@ def _download(name: str, file: DataFile, folder: Path | None) -> Path:
     urls = ([f"{mirror.rstrip('/')}/{name}"] if mirror else []) + ([file.url] if file.url else [])
     failures = []
     target = _cache() / name
-    for url in urls:
-        scheme = urlparse(url).scheme
+    for given in urls:
+        scheme, url, password = _apart(given)
         if scheme not in ("http", "https", "file"):
-            expected = "an http, https or file address"
-            raise ParameterError.of(MIRROR_VARIABLE, "the environment", expected, mirror)
-        downloader = _copy if scheme == "file" else pooch.HTTPDownloader(timeout=TIMEOUT)
+            raise ParameterError.of(MIRROR_VARIABLE, "the environment", "an http, https or file address", url)
+        downloader = _copy if scheme == "file" else pooch.HTTPDownloader(timeout=TIMEOUT, auth=password)
         try:
             return Path(
                 pooch.retrieve(
@@ -203,14 +202,26 @@ def _download(name: str, file: DataFile, folder: Path | None) -> Path:
         except OSError as error:  # requests' errors are of this kind too
             failures.append(f"{url}: {type(error).__name__}: {error}")
     tried = "; ".join(failures) if failures else "it has no public address"
-    given = folder or os.environ.get(FOLDER_VARIABLE) or "not set"
+    where = folder or os.environ.get(FOLDER_VARIABLE) or "not set"
     raise DataError(
-        f"{name}: not in {FOLDER_VARIABLE} ({given}) nor downloaded before ({target}), nor to be had from a network "
+        f"{name}: not in {FOLDER_VARIABLE} ({where}) nor downloaded before ({target}), nor to be had from a network "
         f"({tried}). Set {FOLDER_VARIABLE} to a folder that holds {name}, or {MIRROR_VARIABLE} to an http, https or "
         "file address under which the same path lies."
     )
 
 
+def _apart(url: str) -> tuple[str, str, tuple[str, str] | None]:
+    """The scheme, the address as it may be shown, and the user and password that stood in it."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # such as a bracket that stays open
+        return "", "an address that cannot be read", None
+    if parts.username is None:
+        return parts.scheme, url, None
+    shown = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    return parts.scheme, shown, (unquote(parts.username), unquote(parts.password or ""))
+
+
 def _copy(url: str, output_file: str, _: Any) -> None:
     """Pooch's downloader for file addresses, which it lacks."""
-    shutil.copyfile(url2pathname(urlparse(url).path), output_file)
+    shutil.copyfile(url2pathname(urlsplit(url).path), output_file)

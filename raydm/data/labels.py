@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from raydm.data.roles import check_column, is_numeric_type, is_text_type
 from raydm.errors import DataError, ParameterError, one_of
@@ -127,6 +128,9 @@ class LabelEncoder:
         Raises:
             DataError: a label is missing, infinite, of another type than in training, or a class that training lacks.
         """
+        quick = self._quick(column)
+        if quick is not None:
+            return quick
         values = _values(column, name)
         if self.classes is None:
             if values and isinstance(values[0], str):
@@ -150,6 +154,27 @@ class LabelEncoder:
                     f"{list(self.classes)[:30]}. Add examples of it to training, or drop these rows."
                 )
         return np.array([index[value] for value in values], np.int64)
+
+    def _quick(self, column: Column) -> npt.NDArray[np.int64] | npt.NDArray[np.float32] | None:
+        """What `transform` gives for labels of the type that training had, all known; None where one may be wrong."""
+        if not isinstance(column, pa.ChunkedArray | pa.Array) or column.null_count:
+            return None
+        kind = column.type
+        if self.classes is None:
+            if not (pa.types.is_float64(kind) or pa.types.is_float32(kind)):
+                return None
+            with np.errstate(over="ignore"):
+                targets = column.to_numpy().astype(np.float32)
+            return targets if np.isfinite(targets).all() else None
+        known = pa.array(self.classes)
+        same = pa.types.is_integer if pa.types.is_integer(known.type) else pa.types.is_string
+        if not (same(known.type) and same(kind)):
+            return None
+        try:
+            found = pc.index_in(column.cast(known.type), known)
+        except pa.ArrowInvalid:  # an integer that is too large
+            return None
+        return None if found.null_count else found.to_numpy().astype(np.int64)
 
     def transform_columns(
         self, table: pa.Table, labels: Sequence[str], *, name: str

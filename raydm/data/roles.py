@@ -132,7 +132,7 @@ def infer_kinds(
 
 def check_column(table: pa.Table, column: str, *, what: str, name: str) -> None:
     """Raises DataError where ``table`` lacks ``column``, with the columns there are and the nearest name."""
-    if column not in table.column_names:
+    if table.schema.get_field_index(column) < 0 and column not in table.column_names:  # the names take long to list
         near = difflib.get_close_matches(column, table.column_names, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise DataError(f"{name}: no {what} column {column!r}. The columns are {_list(table.column_names)}.{hint}")

@@ -14,6 +14,15 @@ from raydm.distributed.cluster import require
 from raydm.distributed.workers import Died, Done, Dropped, Event, Raised, Up
 from raydm.errors import RaydmWarning
 
+_DEATHS = (  # as Ray tells of an actor's, by its cause
+    ray.exceptions.RayActorError,
+    ray.exceptions.OutOfMemoryError,
+    ray.exceptions.NodeDiedError,
+    ray.exceptions.WorkerCrashedError,
+    ray.exceptions.RuntimeEnvSetupError,
+    ray.exceptions.ActorUnschedulableError,
+    ray.exceptions.ActorPlacementGroupRemoved,
+)
 _PATIENCE_S = 60.0
 _LONGEST = 300  # characters of what Ray says
 
@@ -115,9 +124,10 @@ class RayWorkers:
 
     def _event(self, reference: Any, worker: int) -> Event:
         """What a reference that is ready tells."""
+        begins = worker in self._starting and self._starting[worker][0] == reference
         try:
             result = ray.get(reference)
-        except ray.exceptions.RayActorError as error:
+        except _DEATHS as error:
             return Died(worker, _short(error))
         except ray.exceptions.TaskCancelledError:
             return Dropped(reference, "was cancelled")
@@ -126,8 +136,8 @@ class RayWorkers:
                 return Dropped(reference, f"could not begin ({_short(error.cause)})")
             return Raised(reference, error.cause)
         except ray.exceptions.RayError as error:  # such as a result that died with its node
-            return Dropped(reference, f"lost its result ({_short(error)})")
-        if worker in self._starting and self._starting[worker][0] == reference:
+            return Died(worker, _short(error)) if begins else Dropped(reference, f"lost its result ({_short(error)})")
+        if begins:
             del self._starting[worker]
             return Up(worker)
         return Done(reference, result)

@@ -14,10 +14,14 @@ from typing import Any
 
 from raydm.errors import ClusterError
 
-if "ray" not in sys.modules:  # Ray reads this once, when it is imported; changed later, its own processes disagree
+if "ray" not in sys.modules:  # which reads this when it is imported
     os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 import ray
+
+from raydm.distributed.access import CLIENT, check_guarded, keep_token, turn_on_tokens
+
+_LONGEST_SOCKET = 65  # characters of what Ray puts below its folder, of the 107 that a socket's path may have
 
 
 class Connection:
@@ -39,32 +43,42 @@ def connect(address: str | None = None, *, num_cpus: int | None = None) -> Conne
     """Joins the cluster at ``address`` (or at RAY_ADDRESS), else starts one on this machine.
 
     A driver that is connected already stays so. Token authentication is on wherever raydm starts or joins Ray, unless
-    RAY_AUTH_MODE says otherwise. A cluster that is started here has no dashboard and a temporary folder of its own.
+    RAY_AUTH_MODE says otherwise. A cluster that is started here has no dashboard, and a temporary folder that is its
+    owner's alone.
 
     Args:
         address: "host:port" or "ray://host:port"; None to look at RAY_ADDRESS and then start one here.
         num_cpus: CPUs that a started cluster offers; None for those of the machine.
 
     Raises:
-        ClusterError: nothing answers at the address, or it refused us.
+        ClusterError: nothing answers at the address, or it refused us, or would refuse nobody.
     """
     if ray.is_initialized():
         return Connection(owned=False, temp_dir=None)
     address = address or os.environ.get("RAY_ADDRESS") or "local"
+    guarded = turn_on_tokens()
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if address != "local":
         try:
             _knock(address)
+            if guarded and address != "auto":  # which is on this machine
+                check_guarded(address)
             ray.init(address=address, **quiet)
+        except ClusterError:
+            raise
         except Exception as error:  # Ray raises many types here, RuntimeError and plain Exception among them
             raise ClusterError(
                 f"No Ray cluster could be joined at {address!r}: {error}. Check the address and that RAY_AUTH_MODE and "
                 "RAY_AUTH_TOKEN are those of the cluster, or leave --address out to start Ray on this machine."
             ) from error
         return Connection(owned=True, temp_dir=None)
-    temp_dir = tempfile.mkdtemp(prefix="raydm-")
+    temp_dir = _temporary()
     try:
-        ray.init(address="local", num_cpus=num_cpus, include_dashboard=False, _temp_dir=temp_dir, **quiet)
+        if guarded:
+            keep_token()
+        # Ray opens its folder to everybody (mode 0777), so it gets one below ours
+        ray_dir = os.path.join(temp_dir, "ray")
+        ray.init(address="local", num_cpus=num_cpus, include_dashboard=False, _temp_dir=ray_dir, **quiet)
     except Exception as error:
         shutil.rmtree(temp_dir, ignore_errors=True)
         raise ClusterError(f"Ray could not be started on this machine: {error}.") from error
@@ -73,18 +87,28 @@ def connect(address: str | None = None, *, num_cpus: int | None = None) -> Conne
 
 def _knock(address: str) -> None:
     """Raises OSError at once where nothing listens; Ray itself would try for minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
+    host, _, port = address.removeprefix(CLIENT).rpartition(":")
     if port.isdigit():
         socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
-def require(count: int, each: Mapping[str, float], what: str) -> None:
+def _temporary() -> str:
+    """A folder that its owner alone may enter; in /tmp where TMPDIR is too deep for sockets."""
+    folder = tempfile.mkdtemp(prefix="raydm-")
+    if len(os.fsencode(folder)) + len("/ray") + _LONGEST_SOCKET <= 107:
+        return folder
+    os.rmdir(folder)
+    return tempfile.mkdtemp(prefix="raydm-", dir="/tmp")
+
+
+def require(count: int, each: Mapping[str, float], what: str, *, flag: str = "actor") -> None:
     """Refuses at once what the cluster can never place; Ray itself would wait for ever.
 
     Args:
         count: how many actors.
         each: resources of one, such as {"CPU": 1, "GPU": 0.25}.
         what: names them in the message.
+        flag: what its flags call one of them.
 
     Raises:
         ClusterError: the nodes, taken empty, cannot hold them, and no autoscaler is configured to add any.
@@ -92,13 +116,13 @@ def require(count: int, each: Mapping[str, float], what: str) -> None:
     each = {k: v for k, v in each.items() if v > 0}
     nodes = node_resources()
     fits = sum(_fits(node, each) for node in nodes)
-    if fits >= count or _autoscales():
+    if fits >= count or autoscales():
         return
     needs = ", ".join(f"{v:g} {k}" for k, v in each.items())
     offers = ", ".join(f"{v:g} {k}" for k, v in sorted(_total(nodes).items()) if k in {"CPU", "GPU", *each})
     raise ClusterError(
         f"{count} {what} of {needs} each can never be placed: the cluster's {len(nodes)} node(s) offer {offers} and "
-        f"hold {fits} of them. Ask for fewer (--actors), for less each (--cpus-per-actor, --gpus-per-actor), or add "
+        f"hold {fits} of them. Ask for fewer (--{flag}s), for less each (--cpus-per-{flag}, --gpus-per-{flag}), or add "
         "nodes."
     )
 
@@ -122,7 +146,7 @@ def _total(nodes: list[Mapping[str, float]]) -> dict[str, float]:
     return total
 
 
-def _autoscales() -> bool:
+def autoscales() -> bool:
     """Whether an autoscaler could add nodes; then Ray's own waiting is right."""
     with suppress(Exception):  # no public API tells; a Ray client cannot ask
         return bool(ray._private.state.state.get_max_resources_from_cluster_config())

@@ -63,6 +63,7 @@ class Controller:
         self._waiting: deque[_Shard] = deque()
         self._usual = math.inf  # median seconds of a shard in the last step
         self._failure: Exception | None = None
+        self._hopeless: Exception | None = None  # why nobody can work any more
 
     def run(self, shards: Shards) -> list[Any]:
         """The results, in the order of the shards.
@@ -73,7 +74,7 @@ class Controller:
             Exception: what `Shards.failed` makes of what work raised.
         """
         self._shards, self._results = shards, [None] * len(shards)
-        self._left, self._failure = len(shards), None
+        self._left, self._failure = len(shards), self._hopeless
         self._waiting = deque(_Shard(number) for number in range(len(shards)))
         self._seconds: list[float] = []  # that shards took, sorted
         try:
@@ -193,12 +194,13 @@ class Controller:
         self._deaths[worker] += blamed
         if self._deaths[worker] > self.limits.deaths:
             self._given_up[worker] = True
-            if all(self._given_up) and self._failure is None:
-                self._failure = ClusterError(
+            if all(self._given_up):
+                self._hopeless = ClusterError(
                     f"Each of the {len(self.workers)} actors died {self.limits.deaths + 1} times in a row without any "
                     f"result. The last {why}. They may be out of memory, or cannot start: look at Ray's logs, lower "
                     "--shard or --outer-batch, or give each more (--cpus-per-actor, --gpus-per-actor)."
                 )
+                self._failure = self._failure or self._hopeless
         else:
             self.workers.replace(worker)
         for place, copy in enumerate(copies):

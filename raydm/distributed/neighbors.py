@@ -203,8 +203,13 @@ def whole(cpus: float) -> int:
     return max(math.ceil(cpus), os.cpu_count() or 1)
 
 
-def leave_room(taken: float, needed: float) -> None:
+def leave_room(taken: float, needed: float, *, flag: str = "actor") -> None:
     """Refuses at once actors that leave too few CPUs to a stream, which would wait for ever and say nothing.
+
+    Args:
+        taken: CPUs of the actors.
+        needed: of the stream.
+        flag: what flags call one of the actors.
 
     Raises:
         ClusterError: the cluster has fewer than both together.
@@ -212,6 +217,6 @@ def leave_room(taken: float, needed: float) -> None:
     total = sum(node.get("CPU", 0.0) for node in node_resources())
     if total < taken + needed:
         raise ClusterError(
-            f"The actors take {taken:g} of the cluster's {total:g} CPUs, and the stream needs {needed:g} beside them. "
-            "Ask for fewer (--actors), for less each (--cpus-per-actor), or add nodes."
+            f"The {flag}s take {taken:g} of the cluster's {total:g} CPUs, and the stream needs {needed:g} beside them. "
+            f"Ask for fewer (--{flag}s), for less each (--cpus-per-{flag}), or add nodes."
         )

@@ -141,18 +141,25 @@ class RayRollouts:
 
 
 class RayUtility:
-    """The utility of a problem, computed by actors. Made by `RayRollouts`.
+    """The utility of a problem, computed by actors. Made by `RayRollouts`, or over actors that there are.
 
     Attributes:
         problem: what the rollouts share.
     """
 
-    def __init__(self, problem: Problem, on: RayRollouts, connection: Connection) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        on: RayRollouts,
+        connection: Connection,
+        workers: RayWorkers | None = None,
+        limits: Limits | None = None,
+    ) -> None:
         self._connection = connection
         each = {"CPU": on.cpus_per_actor, "GPU": on.gpus_per_actor}
         actor: Any = ray.remote(RolloutActor).options(num_cpus=on.cpus_per_actor, num_gpus=on.gpus_per_actor)
-        self._workers = RayWorkers(actor.remote, on.actors, each, "rollout actors")
-        self._controller = Controller(self._workers, Limits(timeout=on.timeout, tries=on.tries))
+        self._workers = workers or RayWorkers(actor.remote, on.actors, each, "rollout actors")
+        self._controller = Controller(self._workers, limits or Limits(timeout=on.timeout, tries=on.tries))
         try:
             self.turn_to(problem)
             self._workers.settle()

@@ -65,7 +65,7 @@ def stream(
         RaydmError: what the work raised.
         ClusterError: workers died again and again.
     """
-    with _context() as context:
+    with data_context() as context:
         read = ray.data.read_datasource(
             _RowSource(rows, columns, read_spans(rows, block), block),
             override_num_blocks=len(read_spans(rows, block)),
@@ -144,8 +144,8 @@ class _Worker:
 
 
 @contextmanager
-def _context() -> Iterator[ray.data.DataContext]:
-    """Ray Data's settings for our streams alone; it is quiet."""
+def data_context(store_bytes: int = _STORE_BYTES) -> Iterator[ray.data.DataContext]:
+    """Ray Data's settings for our streams alone; it is quiet, and holds so many bytes in the object store."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of Ray's own old settings, which a copy sets again
         context = deepcopy(ray.data.DataContext.get_current())
@@ -153,7 +153,7 @@ def _context() -> Iterator[ray.data.DataContext]:
     context.enable_progress_bars = False
     context.execution_options.preserve_order = True
     context.execution_options.resource_limits = context.execution_options.resource_limits.copy(
-        object_store_memory=_STORE_BYTES
+        object_store_memory=store_bytes
     )
     logger = logging.getLogger("ray.data")
     level = logger.level

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, clon
 from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from raydm.changes import Schedule
 from raydm.checks import check_integer, is_number
 from raydm.data import Prepared, as_table, encode
 from raydm.data.task import Task
@@ -54,7 +55,7 @@ class DataMixer(Labelled):
             list, or "none".
         label_options: the same by the distance of labels.
         lam, alpha, admit, steps, outer_batch, rollouts, baseline, reward_scale, learning_rate, anneal, exploration,
-            mean_bounds, threshold, pick, repeats, warm_start: how MixRL learns, see
+            mean_bounds, threshold, thresholds, pick, repeats, warm_start, schedule: how MixRL learns, see
             `raydm.mixing.settings.MixSettings`.
         validation_share: of the training rows that are held out where no validation set is given, in (0, 1).
         utility: where rollouts run: `raydm.utility.InProcess`, or `raydm.distributed.RayRollouts(actors=4)`.
@@ -99,9 +100,11 @@ class DataMixer(Labelled):
         exploration: float = MixSettings.exploration,
         mean_bounds: tuple[float, float] = MixSettings.mean_bounds,
         threshold: float | None = MixSettings.threshold,
+        thresholds: Sequence[float] | None = MixSettings.thresholds,
         pick: str | None = MixSettings.pick,
         repeats: int = MixSettings.repeats,
         warm_start: bool = MixSettings.warm_start,
+        schedule: Schedule | None = MixSettings.schedule,
         validation_share: float = 0.2,
         utility: MakeUtility = InProcess,
         shard: int = 16,
@@ -128,9 +131,11 @@ class DataMixer(Labelled):
         self.exploration = exploration
         self.mean_bounds = mean_bounds
         self.threshold = threshold
+        self.thresholds = thresholds
         self.pick = pick
         self.repeats = repeats
         self.warm_start = warm_start
+        self.schedule = schedule
         self.validation_share = validation_share
         self.utility = utility
         self.shard = shard
@@ -240,10 +245,9 @@ class DataMixer(Labelled):
         check_integer(owner, "random_state", self.random_state, 0)
 
     def _settings(self) -> MixSettings:
-        names = ("lam", "alpha", "admit", "steps", "outer_batch", "rollouts", "baseline", "reward_scale")
-        more = ("learning_rate", "anneal", "exploration", "mean_bounds", "threshold", "pick", "repeats", "warm_start")
+        names = [f.name for f in fields(MixSettings) if f.name != "options"]
         options = Options(*(counts(getattr(self, name), name) for name in ("data_options", "label_options")))
-        return MixSettings(options=options, **{name: getattr(self, name) for name in (*names, *more)})
+        return MixSettings(options=options, **{name: getattr(self, name) for name in names})
 
     def _problem(self, prepared: Prepared) -> Problem:
         """What rollouts share: predictors that stop early do so on the trusted rows."""

@@ -16,7 +16,7 @@ from raydm.checks import check_integer
 from raydm.data import Kind, Prepared, TableEncoder, as_table, prepare
 from raydm.data.labels import TaskKind
 from raydm.data.pixels import ImageColumn
-from raydm.data.prepare import FitEncoder
+from raydm.data.prepare import FitEncoder, Fitted
 from raydm.errors import ParameterError
 from raydm.predictors.large import MODULES, Reads, make_module, named
 from raydm.predictors.module import Module
@@ -109,17 +109,7 @@ class Reading:
             ParameterError: features are named beside a text or image column.
         """
         self.check()
-        column = self.text if self.text is not None else self.image
-        fit: FitEncoder = TableEncoder.fit
-        if column is not None:
-            if features or kinds:
-                raise ParameterError(f"{self.owner} sees nothing but the column {column!r}. Leave features out.")
-            features, kinds = [column], {column: "vector" if self.text is None else "text"}
-            fit = (
-                partial(ImageColumn.fit_images, size=self.image_size)
-                if self.text is None
-                else partial(TokenColumn.fit_texts, model=self._model(), length=self.length)
-            )
+        fit, features, kinds = self.columns(features, kinds)
         prepared = prepare(
             train, valid, test, label=label, id=id, features=features, kinds=kinds, task=task, names=names,
             fit_encoder=fit,
@@ -131,7 +121,25 @@ class Reading:
         same = (dataclasses.replace(e, x=encoder.padded(e.x, longest)) for e in (prepared.train, prepared.valid))
         return dataclasses.replace(prepared, train=next(same), valid=next(same))
 
-    def module(self, prepared: Prepared) -> Module:
+    def columns(
+        self, features: Sequence[str] | None, kinds: Mapping[str, Kind] | None
+    ) -> tuple[FitEncoder, Sequence[str] | None, Mapping[str, Kind] | None]:
+        """What makes the encoder; and the features and their kinds, where not all columns are read.
+
+        Raises:
+            ParameterError: features are named beside a text or image column.
+        """
+        column = self.text if self.text is not None else self.image
+        if column is None:
+            return TableEncoder.fit, features, kinds
+        if features or kinds:
+            raise ParameterError(f"{self.owner} sees nothing but the column {column!r}. Leave features out.")
+        if self.text is None:
+            return partial(ImageColumn.fit_images, size=self.image_size), [column], {column: "vector"}
+        fit = partial(TokenColumn.fit_texts, model=self._model(), length=self.length)
+        return fit, [column], {column: "text"}
+
+    def module(self, prepared: Fitted) -> Module:
         """The predictor; images tell its channels, and the statistics that pixels are normalised by.
 
         Raises:

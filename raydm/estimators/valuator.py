@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 from sklearn.utils.validation import check_is_fitted
 
+from raydm.changes import Schedule
 from raydm.data import Examples, Prepared, encode
 from raydm.data.labels import TaskKind
 from raydm.data.task import Task
@@ -46,7 +47,7 @@ class DataValuator(Labelled):
             "data-oob"; see `raydm.valuation`.
         method_params: settings of a game, such as {"permutations": 100}.
         steps, outer_batch, rollouts, baseline, reward_scale, learning_rate, anneal, exploration, mean_bounds, evidence,
-            start, judge, restarts, policy, temperature, control_variate: how DVRL learns; see
+            start, judge, restarts, policy, temperature, control_variate, schedule: how DVRL learns; see
             `raydm.valuation.Settings`.
         threshold: examples of at least this value are selected. None: 0.5 where values are in [0, 1], else 0; for
             "data-oob" of targets, minus their variance.
@@ -99,6 +100,7 @@ class DataValuator(Labelled):
         policy: str = Settings.policy,
         temperature: float = Settings.temperature,
         control_variate: str = Settings.control_variate,
+        schedule: Schedule | None = Settings.schedule,
         threshold: float | None = None,
         final: str | None = None,
         validation_share: float = 0.2,
@@ -129,6 +131,7 @@ class DataValuator(Labelled):
         self.policy = policy
         self.temperature = temperature
         self.control_variate = control_variate
+        self.schedule = schedule
         self.threshold = threshold
         self.final = final
         self.validation_share = validation_share
@@ -203,21 +206,43 @@ class DataValuator(Labelled):
             self.history_.append(_record(len(self.history_), step, time.perf_counter() - started))
             yield step
         self.prepared_ = prepared
-        usual = usual_threshold(self.method, prepared.train, task)
-        self.threshold_ = usual if self.threshold is None else self.threshold
         self.values_, self.standard_errors_ = self.valuation_.values(), self.valuation_.standard_errors()
         self.seconds_ = time.perf_counter() - started
-        self.selected_ = self.values_ >= self.threshold_
         self.inputs_ = self.valuation_.inputs()
-        weights = self._final_weights(predictor, task)
+        self._decide()
+
+    def decide(self, threshold: float | None, final: str | None) -> None:
+        """Selects by another threshold and trains the final predictor so; nothing is learned again.
+
+        What comes out is what a fit with these arguments gives.
+
+        Args:
+            threshold: as the argument of that name.
+            final: as the argument of that name.
+
+        Raises:
+            ParameterError: one of them is out of its range.
+        """
+        check_is_fitted(self, "values_")
+        self.set_params(threshold=threshold, final=final)
+        self.check()
+        self._check_values(self.problem_.task.kind)
+        self._decide()
+
+    def _decide(self) -> None:
+        problem, prepared = self.problem_, self.prepared_
+        usual = usual_threshold(self.method, prepared.train, problem.task)
+        self.threshold_ = usual if self.threshold is None else self.threshold
+        self.selected_ = self.values_ >= self.threshold_
+        weights = self._final_weights(problem.predictor, problem.task)
         if not weights.any():
             warnings.warn(
                 f"No example reaches the threshold {self.threshold_}, so the final predictor was trained on none. "
                 "Lower the threshold, or use final='all'.",
                 RaydmWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
-        fitted = fit(self.problem_, prepared.train, weights, "The final predictor")
+        fitted = fit(problem, prepared.train, weights, "The final predictor")
         self.predictor_ = TablePredictor(fitted, prepared.encoder, prepared.labels)
 
     def value(self, X: Any, y: Any = None) -> npt.NDArray[np.float64]:

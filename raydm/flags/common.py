@@ -37,6 +37,12 @@ def add_sizes(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_storage(parser: argparse.ArgumentParser) -> None:
+    """Where --out is."""
+    parser.add_argument("--storage", metavar="PATH", help="a folder, s3://BUCKET/... or gs://BUCKET/... that --out is "
+                        "a name below; with it the output is PATH/NAME")  # fmt: skip
+
+
 def add_quiet(parser: argparse.ArgumentParser) -> None:
     """Of verbs that show their progress."""
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
@@ -66,6 +72,14 @@ def add_rollouts_place(parser: argparse.ArgumentParser) -> None:
         "is replaced, and another tries (default 3600)")  # fmt: skip
     add("--rollout-tries", type=int, metavar="N", help="how often a shard may lose its actor, or its time, before the "
         "run ends with an error (default 4)")  # fmt: skip
+
+
+def add_job_server(parser: argparse.ArgumentParser) -> None:
+    """The cluster that takes jobs, and gives them back."""
+    add = parser.add_argument
+    add("--address", metavar="URL", help="of the cluster's dashboard (default: RAY_API_SERVER_ADDRESS, else "
+        "http://127.0.0.1:8265)")  # fmt: skip
+    add("--insecure", action="store_true", help="even to a cluster on another machine that asks nobody for a token")
 
 
 def add_resume(parser: argparse.ArgumentParser) -> None:

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from raydm.flags.common import add_storage
 from raydm.flags.joint import (
     IMAGE_SHAPE,
     add_large_sets,
@@ -29,6 +30,7 @@ run directory. Prints one JSON line on stdout."""
 def _augment(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--out", type=Path, metavar="DIR", help="run directory (default: runs/NAME-augment-TIME)")
+    add_storage(parser)
     add("--method", default="learned", help="learned (default; Hu et al. 2019), and without learning fixed (images: "
         "RandAugment; tables: noise and masking; texts: the language model as fitted), synonyms (texts), none, "
         "base+valid (the trusted rows are trained on too)")  # fmt: skip
@@ -59,6 +61,7 @@ def _augment(parser: argparse.ArgumentParser) -> None:
 def _synthesize(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--out", type=Path, metavar="DIR", help="run directory (default: runs/NAME-synthesize-TIME)")
+    add_storage(parser)
     add("--method", default="learned", help="learned (default): a generator fitted to the rows, then tuned; untuned: "
         "as fitted; none; base+valid (the trusted rows are trained on too)")  # fmt: skip
     add_large_sets(parser)

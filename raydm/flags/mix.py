@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from raydm.flags.common import add_columns, add_files, add_quiet, add_resume, add_rollouts_place, add_sizes
+from raydm.flags.common import add_columns, add_files, add_quiet, add_resume, add_rollouts_place, add_sizes, add_storage
 from raydm.flags.rules import Rule, words
-from raydm.flags.types import json_object, number_or, size_in_bytes
+from raydm.flags.types import json_object, number_or, numbers, place, size_in_bytes
 from raydm.flags.verb import Verb
 
 _MIX = """Learns which training rows to interpolate with how many of their nearest neighbours, for regression, and
@@ -18,9 +18,10 @@ what a run learned. Prints one JSON line on stdout, with the test error beside t
 def _mix(parser: argparse.ArgumentParser) -> None:
     add_files(parser)
     add = parser.add_argument
-    add("--apply", type=Path, metavar="RUN", help="mix the rows of TRAIN by what this run learned, and learn nothing")
+    add("--apply", type=place, metavar="RUN", help="mix the rows of TRAIN by what this run learned, and learn nothing")
     add("--out", type=Path, metavar="DIR", help="run directory (default: runs/NAME-mix-TIME); with --apply a new "
         "Parquet file (default: mixed.parquet)")  # fmt: skip
+    add_storage(parser)
     add_resume(parser)
     add("--method", default="mixrl", help="mixrl (default), none, mixup, adamixup, global-knn, c-mixup, mixrl+adamixup")
     add("--method-args", type=json_object, default={}, metavar="JSON", help="settings of another method, such as "
@@ -54,6 +55,8 @@ def _mix(parser: argparse.ArgumentParser) -> None:
     add("--alpha", type=float, default=1.0, help="of --lam beta (default 1)")
     add("--threshold", type=float, metavar="T", help="least h of a mixing that is done (default: chosen on the trusted "
         "rows)")  # fmt: skip
+    add("--thresholds", type=numbers, metavar="LOW:HIGH:STEP", help="what T is chosen among, such as 0:1:0.05 or "
+        "0.2,0.5 (default: what lets tenths of the possible rows in)")  # fmt: skip
     add("--pick", metavar="OPTION", help="which option above T is taken: best (the paper's) or most (default: chosen "
         "with T; best where T is given)")  # fmt: skip
     add("--repeats", type=int, default=4, help="trainings of each candidate, where one is chosen (default 4)")
@@ -69,6 +72,8 @@ def _mix(parser: argparse.ArgumentParser) -> None:
     add("--reward-scale", type=number_or("std"), default="std", metavar="C", help="a number > 0, or std (default)")
     add("--learning-rate", type=float, default=0.01, help="of Adam on h_theta (default 0.01)")
     add("--no-anneal", dest="anneal", action="store_false", help="keep it constant, instead of falling along a cosine")
+    add("--schedule", type=json_object, metavar="JSON", help="of settings that change at a step, such as "
+        "'{\"20\": {\"reward_scale\": 2}}': learning_rate, reward_scale, exploration")  # fmt: skip
     add("--exploration", type=float, default=1e3, help="weight of the exploration penalty (default 1000)")
     add("--mean-bounds", type=float, nargs=2, default=(0.1, 0.9), metavar=("LOW", "HIGH"),
         help="the mean h of a batch that it lets pass (default 0.1 0.9)")  # fmt: skip
@@ -90,7 +95,7 @@ def _mix(parser: argparse.ArgumentParser) -> None:
 
 _MIXRL = words(
     "steps outer_batch admit rollouts warm_start baseline reward_scale learning_rate anneal exploration mean_bounds "
-    "threshold pick shared_restart data_options label_options repeats"
+    "schedule threshold thresholds pick shared_restart data_options label_options repeats"
 )
 _TAKES = {
     "mixrl": _MIXRL | words("lam alpha"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from raydm.flags.common import add_quiet
+from raydm.flags.common import add_quiet, add_storage
 from raydm.flags.types import column_kind, size_in_bytes
 from raydm.flags.verb import Verb
 
@@ -20,6 +20,7 @@ def _neighbors(parser: argparse.ArgumentParser) -> None:
     add("--k", type=int, default=16, help="neighbours of each row (default 16)")
     add("--by", default="data", help="the distance: of the features (data, the default) or of the labels (label)")
     add("--out", type=Path, metavar="FILE", help="new Parquet file to write (default: neighbors.parquet here)")
+    add_storage(parser)
     add("--label", action="append", metavar="COLUMN",
         help="a label column, which is no feature (default: label, y or target, if there is one; repeatable)"
     )  # fmt: skip

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from raydm.flags.common import add_storage
+from raydm.flags.types import place
 from raydm.flags.verb import Verb
 
 _SCORE = """Values new labelled rows with the h_phi that `raydm value` learned. Writes a Parquet file with id, value,
@@ -12,11 +14,14 @@ rank and selected. Prints one JSON line on stdout."""
 
 
 def _score(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", type=Path, metavar="RUN", help="a run directory of `raydm value`")
+    parser.add_argument(
+        "run", type=place, metavar="RUN", help="a run of `raydm value`: its directory, or s3://... or gs://..."
+    )
     parser.add_argument("data", nargs="+", metavar="DATA", help="files or globs with the columns of the training set")
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="new Parquet file to write (default: values.parquet here)"
     )
+    add_storage(parser)
     parser.add_argument("--threshold", type=float, metavar="T", help="rows of at least this value are selected "
                         "(default: the run's)")  # fmt: skip
     add = parser.add_argument_group("large Parquet files, valued in blocks; the values are the same bits").add_argument

@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+
+_MOST_NUMBERS = 10_000
 
 
 def column_kind(text: str) -> tuple[str, str]:
@@ -38,11 +41,33 @@ def number_or(word: str, number: str = "a number > 0") -> Callable[[str], float 
     return read
 
 
+def place(text: str) -> Path | str:
+    """A path; or an address such as s3://bucket/run, which is not one."""
+    return text if "://" in text else Path(text)
+
+
+def numbers(text: str) -> list[float]:
+    """LOW:HIGH:STEP, both ends included; or numbers with commas between."""
+    try:
+        if ":" not in text:
+            return [float(part) for part in text.split(",")]
+        low, high, step = map(float, text.split(":"))
+        count = round((high - low) / step)
+        if not (step > 0 and 0 <= count < _MOST_NUMBERS):
+            raise ValueError(text)
+        # decimal, as they were written: 3 * 0.05 is not the number 0.15
+        return [round(low + k * step, 12) for k in range(count + 1) if round(low + k * step, 12) <= high]
+    except (ValueError, ZeroDivisionError, OverflowError) as error:
+        raise argparse.ArgumentTypeError(
+            f"expected LOW:HIGH:STEP, such as 0:1:0.05, or numbers with commas between, got {text!r}"
+        ) from error
+
+
 def json_object(text: str) -> dict[str, Any]:
     """Settings by name."""
     try:
         value = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise argparse.ArgumentTypeError(f"not JSON ({error}): {text}") from error
     if not isinstance(value, dict):
         raise argparse.ArgumentTypeError(f"expected a JSON object, got {text}")

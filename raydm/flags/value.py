@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from raydm.flags.common import add_columns, add_files, add_quiet, add_resume, add_rollouts_place, add_sizes
+from raydm.flags.common import add_columns, add_files, add_quiet, add_resume, add_rollouts_place, add_sizes, add_storage
 from raydm.flags.types import json_object, number_or
 from raydm.flags.verb import Verb
 
@@ -22,6 +22,7 @@ def _value(parser: argparse.ArgumentParser) -> None:
     _sets(parser)
     add = parser.add_argument
     add("--out", type=Path, metavar="DIR", help="run directory (default: runs/NAME-value-TIME)")
+    add_storage(parser)
     add_resume(parser)
     add("--method", default="dvrl", help="dvrl (default), loo, shapley, banzhaf, knn-shapley, influence, data-oob")
     add("--method-args", type=json_object, default={}, metavar="JSON", help="settings of a method other than dvrl, "
@@ -35,6 +36,7 @@ def _compare(parser: argparse.ArgumentParser) -> None:
     _sets(parser)
     add = parser.add_argument
     add("--out", type=Path, metavar="FILE", help="new file to write the same JSON into")
+    add_storage(parser)
     add_resume(parser)
     add("--methods", nargs="+", default=["dvrl", "knn-shapley", "data-oob"], metavar="METHOD",
         help="of dvrl, loo, shapley, banzhaf, knn-shapley, influence, data-oob (default: dvrl knn-shapley data-oob)"
@@ -92,6 +94,8 @@ def _learning(parser: argparse.ArgumentParser) -> None:
     add("--reward-scale", type=number_or("std"), default="std", metavar="C", help="a number > 0, or std (default)")
     add("--learning-rate", type=float, default=0.01, help="of Adam on h_phi (default 0.01)")
     add("--no-anneal", dest="anneal", action="store_false", help="keep it constant, instead of falling along a cosine")
+    add("--schedule", type=json_object, metavar="JSON", help="of settings that change at a step, such as "
+        "'{\"100\": {\"learning_rate\": 0.003}}': learning_rate, reward_scale, exploration")  # fmt: skip
     add("--exploration", type=float, default=1e3, help="weight of the exploration penalty (default 1000)")
     add("--mean-bounds", type=float, nargs=2, default=(0.3, 0.7), metavar=("LOW", "HIGH"),
         help="the mean value of a batch that it lets pass (default 0.3 0.7)")  # fmt: skip

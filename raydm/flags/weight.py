@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from raydm.flags.common import add_storage
 from raydm.flags.joint import add_large_sets, add_looking_ahead, add_reading, add_seeds_place, for_texts
 from raydm.flags.rules import Rule, words
 from raydm.flags.types import number_or
@@ -18,6 +19,7 @@ a run directory. Prints one JSON line on stdout."""
 def _weight(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--out", type=Path, metavar="DIR", help="run directory (default: runs/NAME-weight-TIME)")
+    add_storage(parser)
     add("--method", default="weight", help="weight (default; Hu et al. 2019), ren2018, and without learning base, "
         "base+valid (the trusted rows are trained on too), proportion (inverse class frequency)")  # fmt: skip
     add_large_sets(parser)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 import os
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,8 @@ from raydm.indexes.spec import IndexSpec
 
 Array = npt.NDArray[Any]
 _ONE_GRAPH = 2**62
+_MARK, _DIGEST = b"raydm index 1\n", 32  # what stands behind FAISS's own bytes
+_CHUNK = 2**20
 
 
 class Index:
@@ -111,7 +114,7 @@ class Index:
         return found.distances, found.ids
 
     def save(self, file: str | os.PathLike[str]) -> None:
-        """Writes FAISS's own format: an IndexIDMap over the index, which FAISS reads without raydm.
+        """Writes FAISS's own format, an IndexIDMap over the index, which FAISS reads without raydm; and a checksum.
 
         Raises:
             ParameterError: it is not trained, or refines (its vectors lie in a file of their own).
@@ -139,17 +142,20 @@ class Index:
             faiss.write_index(whole, os.fspath(file))
         except RuntimeError as error:  # FAISS's word for whatever the file system says
             raise OSError(f"{file}: {error}") from error
+        with open(file, "r+b") as opened:  # FAISS reads no further than its own
+            seal = _seal(opened)
+            opened.seek(0, os.SEEK_END)
+            opened.write(seal)
 
     @classmethod
     def load(cls, file: str | os.PathLike[str], *, gpu: Layout = "auto") -> Index:
         """Reads what `save` wrote. Read none that you do not trust: FAISS does not guard itself against forged files.
 
         Raises:
-            RunError: the file is absent, torn, or not of `save`.
+            RunError: the file is absent, torn, was changed, or is not of `save`.
         """
         faiss = faiss_module()
-        if not Path(file).is_file():
-            raise RunError(f"{file}: no such file. Name what Index.save wrote.")
+        _check_seal(file)
         try:
             whole = faiss.read_index(os.fspath(file))
         except RuntimeError as error:
@@ -175,6 +181,30 @@ class Index:
         if self._trained is None:
             raise ParameterError(f"The index is not trained. Call train(sample) before {verb}.")
         return self._trained
+
+
+def _seal(opened: BinaryIO, size: int | None = None) -> bytes:
+    """What tells that the first bytes of a file are whole: all of them, or so many."""
+    found, left = hashlib.blake2b(digest_size=_DIGEST), math.inf if size is None else size
+    while left > 0 and (part := opened.read(int(min(_CHUNK, left)))):
+        found.update(part)
+        left -= len(part)
+    return _MARK + found.digest()
+
+
+def _check_seal(file: str | os.PathLike[str]) -> None:
+    """Raises RunError unless a file is as `Index.save` left it: FAISS crashes at some that are not."""
+    try:
+        with open(file, "rb") as opened:
+            size = max(0, os.fstat(opened.fileno()).st_size - len(_MARK) - _DIGEST)
+            whole = _seal(opened, size) == opened.read()
+    except OSError as error:
+        raise RunError(f"{file}: {(error.strerror or repr(error)).lower()}. Name what Index.save wrote.") from error
+    if not whole:
+        raise RunError(
+            f"{file}: cannot be read as an index: it is torn or was changed, or Index.save did not write it. Build it "
+            "anew."
+        )
 
 
 def _spec_of(faiss: Any, inner: Any) -> IndexSpec | None:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from raydm.baselines import Baseline, LeaveOneOut, MovingAverage
+from raydm.changes import Changes
 from raydm.data.examples import Examples
 from raydm.data.source import Batch, UniformBatches
 from raydm.errors import ParameterError
@@ -100,9 +101,12 @@ class MixRL:
             learning = learn(
                 source, self.mix, gradient, utility, optimizer, rollouts=chosen.rollouts, seed=self.problem.seed
             )
+            changes = Changes(chosen.schedule, chosen.learning_rate, optimizer, gradient, self.mix)
+            changes.before(0)
             while step := _next(learning):
                 if chosen.anneal:
                     schedule.step()
+                changes.before(step.t + 1)
                 yield step
             utility.turn_to(self.problem)
             if self.threshold is None:
@@ -184,10 +188,13 @@ class MixRL:
         found: list[tuple[str, Array, Array]] = []
         for pick in PICKS if self.pick is None else (self.pick,):
             pairs, value = self._ranked(pick)
-            grid = np.unique(np.quantile(value, 1 - _SHARES, method="lower")) if len(value) else np.empty(0)
-            grid = np.concatenate([[0.0], grid])  # above none, and above the highest: no mixing
-            sets = mixed_sets(self.train, pairs.rows(self.train), value > grid[:, None], self.problem)
-            u = utilities(sets, self.problem, utility, self.settings.repeats)
+            grid = self._grid(value)
+            above = value > grid[:, None]
+            new = (
+                np.diff(above.sum(1), prepend=-1) != 0
+            )  # thresholds that let in what the one before does train nothing
+            sets = mixed_sets(self.train, pairs.rows(self.train), above[new], self.problem)
+            u = utilities(sets, self.problem, utility, self.settings.repeats)[np.cumsum(new) - 1]
             found.append((pick, grid, u))
             self.candidates += [
                 {"pick": pick, "threshold": float(t), "mixed_rows": int((value > t).sum()), "utility": float(v)}
@@ -195,6 +202,13 @@ class MixRL:
             ]
         pick, grid, u = max(found, key=lambda one: float(one[2].max()))
         return pick, float(grid[int(u.argmax())])
+
+    def _grid(self, value: Array) -> Array:
+        """The thresholds to choose among, rising; pairs are gone above the values (P,)."""
+        if self.settings.thresholds is not None:
+            return np.unique(np.asarray(self.settings.thresholds, np.float64))
+        grid = np.unique(np.quantile(value, 1 - _SHARES, method="lower")) if len(value) else np.empty(0)
+        return np.concatenate([[0.0], grid])  # above none, and above the highest: no mixing
 
     def _mixed_rows(self, batch: Batch) -> tuple[npt.NDArray[np.int64], Tensor, Tensor]:
         owner, partner, kind = self.neighbors.at(batch.rows, given_options(batch), self.options)

@@ -15,7 +15,7 @@ from raydm.metrics import METRICS
 from raydm.mixing.pairs import Pairs
 from raydm.predictors import Fitted, TrainingSets
 from raydm.seeding import stream
-from raydm.utility import Problem, Utility, aligned, training_of
+from raydm.utility import Problem, Utility, aligned, checked_predictions, training_of
 
 Array = npt.NDArray[np.float64]
 
@@ -57,6 +57,20 @@ def mixed_predictor(problem: Problem, train: Examples, pairs: Pairs) -> Fitted:
     sets = mixed_sets(train, pairs.rows(train), np.ones((1, len(pairs)), np.bool_), problem)
     with training_of("The predictor of the mixed rows"):
         return problem.predictor.fit(sets, seed=problem.seeds(0, 1))
+
+
+def mixed_score(problem: Problem, train: Examples, pairs: Pairs, repeats: int) -> float:
+    """The metric on D^v, in its own direction, with the mixed rows: the mean of some trainings from different seeds.
+
+    Raises:
+        RolloutError: a training failed or diverged.
+    """
+    sets = mixed_sets(train, pairs.rows(train), np.ones((repeats, len(pairs)), np.bool_), problem)
+    seeds = np.array([stream(problem.seed, "scores", n).integers(2**31) for n in range(repeats)], np.int64)
+    with training_of("A predictor of the validation score"):
+        predictions = problem.predictor.fit_predict(sets, aligned(problem.valid.x), seed=seeds).detach().cpu()
+    said = checked_predictions(predictions.numpy(), seeds, 0)
+    return float(problem.metric(said, torch.from_numpy(problem.valid.y)).mean())
 
 
 def gains(problem: Problem, train: Examples, pairs: Pairs, test: Examples, repeats: int) -> dict[str, float]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
+from raydm.changes import Schedule, check_schedule
 from raydm.checks import are_bounds, check_choice, check_integer, check_positive, is_number
 from raydm.errors import ParameterError
 from raydm.mixing.learned_neighbors import PICKS
@@ -35,9 +37,11 @@ class MixSettings:
         exploration: weight of the penalty on the mean of h_theta outside `mean_bounds` (the paper: none).
         mean_bounds: lowest and highest mean that cost nothing.
         threshold: T in [0, 1]; an option of a lower h is not used. None: chosen on the validation set.
+        thresholds: what it is chosen among; None: what lets tenths of the possible mixed rows in.
         pick: which option above T is taken: "best" (the paper) or "most", see `raydm.mixing.learned_neighbors`. None:
             chosen with T; "best" where T is given.
         repeats: trainings of each candidate, where it is chosen.
+        schedule: settings that change at a step, by step (see `raydm.changes`), as in {20: {"reward_scale": 2.0}}.
         warm_start: the inner trainings of a step start from a predictor of the training set alone, not from scratch;
             for torch predictors.
     """
@@ -56,9 +60,11 @@ class MixSettings:
     exploration: float = 1e3
     mean_bounds: tuple[float, float] = (0.1, 0.9)
     threshold: float | None = None
+    thresholds: Sequence[float] | None = None
     pick: str | None = None
     repeats: int = 4
     warm_start: bool = False
+    schedule: Schedule | None = None
 
     @property
     def shares(self) -> Shares:
@@ -77,6 +83,8 @@ class MixSettings:
             value = getattr(self, name)
             if value is not None and not (is_number(value) and 0 <= value <= 1):
                 raise ParameterError.of(name, _OWNER, "None or a number in [0, 1]", value)
+        self._check_thresholds()
+        check_schedule(_OWNER, self.schedule, lambda changes: replace(self, schedule=None, **changes).check())
         if not (is_number(self.admit) and 0 < self.admit <= 1):
             raise ParameterError.of("admit", _OWNER, "a number in (0, 1]", self.admit)
         for name in ("alpha", "learning_rate"):
@@ -96,3 +104,14 @@ class MixSettings:
                 "so the 'rollouts' parameter must be >= 2. Got 1. Use more, or baseline='moving-average' with a "
                 "reward_scale of 1."
             )
+
+    def _check_thresholds(self) -> None:
+        given = self.thresholds
+        if given is None:
+            return
+        if self.threshold is not None:
+            raise ParameterError(
+                "threshold is the one T that is used, and thresholds are what it is chosen among: give one of the two."
+            )
+        if not len(given) or not all(is_number(t) and 0 <= t <= 1 for t in given):
+            raise ParameterError.of("thresholds", _OWNER, "None or one or more numbers in [0, 1]", given)

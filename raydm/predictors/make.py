@@ -12,6 +12,7 @@ from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.naive_bayes import GaussianNB
 
 from raydm import networks
+from raydm.checks import check_integer
 from raydm.errors import MissingPackageError, ParameterError, one_of
 from raydm.predictors.blackbox import BlackBox
 from raydm.predictors.early_stopping import EarlyStopping
@@ -67,7 +68,7 @@ def mlp(
     the rows that it watches (`Stacked.watching`; `DataMixer` names the trusted ones).
     """
     return Stacked(
-        partial(networks.mlp, hidden=tuple(hidden), layer_norm=layer_norm),
+        partial(networks.mlp, hidden=_widths("mlp", "hidden", hidden), layer_norm=layer_norm),
         optimizer=Adam(lr, eps=_EPS, weight_decay=weight_decay),
         epochs=epochs if steps is None else None,
         batch_size=batch_size,
@@ -88,7 +89,9 @@ def cnn(
     device: str = "auto",
 ) -> Stacked:
     """Small convolutional network on images (H, W, channels) unfolded to D features, Adam."""
-    shape, widths = tuple(image_shape), tuple(channels)
+    shape, widths = _widths("cnn", "image_shape", image_shape), _widths("cnn", "channels", channels)
+    if len(shape) != 3:
+        raise ParameterError.of("image_shape", "cnn", "(H, W, channels)", image_shape)
     return Stacked(
         partial(_cnn_module, image_shape=shape, channels=widths),
         optimizer=Adam(lr, eps=_EPS, weight_decay=weight_decay),
@@ -96,6 +99,12 @@ def cnn(
         batch_size=batch_size,
         device=device,
     )
+
+
+def _widths(owner: str, name: str, values: Sequence[int]) -> tuple[int, ...]:
+    for value in values:
+        check_integer(owner, name, value, 1)
+    return tuple(values)
 
 
 def _cnn_module(n_features: int, n_outputs: int, *, image_shape: tuple[int, ...], channels: tuple[int, ...]) -> Any:

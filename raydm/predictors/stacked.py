@@ -65,9 +65,13 @@ class Stacked:
         if steps is not None and batch_size is None:
             raise ParameterError("Stacked needs a batch_size beside steps. Got None; for whole sets give epochs.")
         for name, count in {"epochs": epochs, "steps": steps, "batch_size": batch_size}.items():
-            if count is not None and count < 1:
+            if count is not None and not (isinstance(count, (int, np.integer)) and count >= 1):
                 expected = "None or an integer >= 1" if name == "batch_size" else "an integer >= 1"
                 raise ParameterError.of(name, "Stacked", expected, count)
+        try:
+            torch.device("cpu" if device == "auto" else device)
+        except (RuntimeError, TypeError) as error:
+            raise ParameterError.of("device", "Stacked", "'auto' or one of torch's, such as 'cpu'", device) from error
         self.make_module, self.optimizer = make_module, optimizer
         self.epochs, self.batch_size, self.steps, self.device, self.memory = epochs, batch_size, steps, device, memory
         self.early_stopping = early_stopping

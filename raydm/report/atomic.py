@@ -10,15 +10,20 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from raydm.errors import RunError
+from raydm.object_store import Remote
+from raydm.storage import Place
 
 _CHANGE = "Name another --out."
 
 
-def check_free(place: Path) -> None:
+def check_free(place: Place) -> None:
     """Raises RunError if something stands at ``place``, or nothing can be made there: results never overwrite.
 
     An empty folder counts as free. Ask before long work; `new_folder` and `new_file` ask again when it is done.
     """
+    if isinstance(place, Remote):
+        place.check_free()
+        return
     try:
         if place.is_symlink() or place.exists():
             if not place.is_dir() or any(place.iterdir()):
@@ -32,12 +37,16 @@ def check_free(place: Path) -> None:
 
 
 @contextmanager
-def new_folder(folder: Path) -> Iterator[Path]:
+def new_folder(folder: Place) -> Iterator[Path]:
     """Gives a temporary folder that becomes ``folder`` if the block ends well, and is removed if it raises.
 
     Raises:
         RunError: the place is taken or cannot be written, or the block met an OSError, such as a full disk.
     """
+    if isinstance(folder, Remote):
+        with folder.new_folder() as here:
+            yield here
+        return
     check_free(folder)
     with _parents(folder):
         temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name[:40]}-", dir=folder.parent))  # mode 0700
@@ -51,12 +60,16 @@ def new_folder(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def new_file(file: Path) -> Iterator[Path]:
+def new_file(file: Place) -> Iterator[Path]:
     """Gives a temporary name that becomes ``file`` if the block ends well, and is removed if it raises.
 
     Raises:
         RunError: as `new_folder`.
     """
+    if isinstance(file, Remote):
+        with file.new_file() as here:
+            yield here
+        return
     _check_no_folder(file)
     with _parents(file):
         handle, name = tempfile.mkstemp(prefix=f".{file.name[:40]}-", dir=file.parent)

@@ -19,7 +19,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from raydm.data import LabelEncoder, Prepared, TableEncoder
+from raydm.data import LabelEncoder, Prepared, Roles, TableEncoder
 from raydm.data.encoding import JSON_FILE
 from raydm.data.pixels import ImageColumn
 from raydm.data.task import Task
@@ -27,6 +27,7 @@ from raydm.errors import MissingPackageError, RunError
 from raydm.predictors import TablePredictor
 from raydm.predictors.large import make_module
 from raydm.report.run import dump, finite, versions
+from raydm.report.trial import tried
 from raydm.text.column import TokenColumn
 
 
@@ -70,7 +71,9 @@ def load_predictor(folder: Path, config: Mapping[str, Any], predictor: Any = Non
         raise RunError(f"{folder}: was made with a predictor of your own. Pass it: predictor=...")
     module = predictor or make_module(name, **spec)
     fitted = module.load(folder / "predictor", Task(**config["task"]), int(config["n_features"]))
-    return TablePredictor(fitted, load_encoder(folder), LabelEncoder.from_dict(config["labels"]))
+    table_predictor = TablePredictor(fitted, load_encoder(folder), LabelEncoder.from_dict(config["labels"]))
+    tried(table_predictor, Roles.from_dict(config["roles"]))
+    return table_predictor
 
 
 def load_encoder(folder: Path) -> TableEncoder:
@@ -81,7 +84,7 @@ def load_encoder(folder: Path) -> TableEncoder:
     """
     try:
         state = json.loads((folder / JSON_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         state = {}  # the reader below says what is wrong
     kind = TokenColumn if "text" in state else ImageColumn if "image" in state else TableEncoder
     return kind.load(folder)

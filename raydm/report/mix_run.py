@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ from raydm.errors import MissingPackageError, RunError
 from raydm.mixing.mixer import Mixer, load_mixer
 from raydm.predictors import TablePredictor, make_predictor
 from raydm.report.run import dump, finite, read_config, versions
+from raydm.report.trial import tried
+from raydm.storage import local_copy
 
 FORMAT = 1
 
@@ -91,23 +94,26 @@ class MixRun:
     predictor: TablePredictor
 
 
-def load_mix_run(folder: Path) -> MixRun:
+def load_mix_run(folder: str | PathLike[str]) -> MixRun:
     """Reads a run directory.
 
     Raises:
         RunError: it is missing, torn, or not of `raydm mix`.
         MissingPackageError: its predictor's package is not installed.
     """
-    config = read_config(folder, "mix_format", FORMAT, "raydm mix")
-    try:
-        task, n_features = Task(**config["task"]), int(config["n_features"])
-        spec = dict(config["predictor"])
-        predictor = make_predictor(spec.pop("name"), **spec)
-        encoder, labels = TableEncoder.load(folder), LabelEncoder.from_dict(config["labels"])
-        fitted = predictor.load(folder / "predictor", task, n_features)
-        roles, mixer = Roles.from_dict(config["roles"]), load_mixer(folder, config["mixer"])
-        return MixRun(config, encoder, labels, roles, mixer, TablePredictor(fitted, encoder, labels))
-    except (RunError, MissingPackageError):
-        raise
-    except Exception as error:  # each library has its own words for a torn file
-        raise RunError(f"{folder}: is torn or was changed ({error!r}). Run `raydm mix` again.") from error
+    with local_copy(folder) as here:
+        config = read_config(here, "mix_format", FORMAT, "raydm mix")
+        try:
+            task, n_features = Task(**config["task"]), int(config["n_features"])
+            spec = dict(config["predictor"])
+            predictor = make_predictor(spec.pop("name"), **spec)
+            encoder, labels = TableEncoder.load(here), LabelEncoder.from_dict(config["labels"])
+            fitted = predictor.load(here / "predictor", task, n_features)
+            roles, mixer = Roles.from_dict(config["roles"]), load_mixer(here, config["mixer"])
+            table_predictor = TablePredictor(fitted, encoder, labels)
+            tried(table_predictor, roles)
+            return MixRun(config, encoder, labels, roles, mixer, table_predictor)
+        except (RunError, MissingPackageError):
+            raise
+        except Exception as error:  # each library has its own words for a torn file
+            raise RunError(f"{folder}: is torn or was changed ({error!r}). Run `raydm mix` again.") from error

@@ -36,6 +36,8 @@ from raydm.data.task import Task
 from raydm.errors import MissingPackageError, RunError
 from raydm.predictors import TablePredictor, make_predictor
 from raydm.report.plots import plot_discovery, plot_removal
+from raydm.report.trial import tried
+from raydm.storage import local_copy
 from raydm.valuation import ValueFunction, load_value_function
 
 FORMAT = 2
@@ -44,6 +46,7 @@ _VERBS = {
     "mix_format": "raydm mix",
     "weight_format": "raydm weight",
     "enlarge_format": "raydm augment` or `raydm synthesize",
+    "fit_format": "raydm fit",
 }  # by the key of its config.json
 _PACKAGES = ("raydm", "torch", "numpy", "scikit-learn", "pyarrow", "ray", "lightgbm", "xgboost")
 
@@ -177,21 +180,21 @@ def load_run(folder: str | PathLike[str], *, predictor: Any = None) -> Run:
     """Reads a run directory.
 
     Args:
-        folder: what `raydm value` wrote.
+        folder: what `raydm value` wrote; or the address of one in storage, such as s3://bucket/runs/first.
         predictor: the predictor object, where the run was made with one of the user's own.
 
     Raises:
         RunError: it is missing, torn, or of another format.
         MissingPackageError: its predictor's package is not installed.
     """
-    folder = Path(folder)
-    config = read_config(folder, "format", FORMAT, "raydm value")
-    try:
-        return _read(folder, config, predictor)
-    except (RunError, MissingPackageError):
-        raise
-    except Exception as error:  # each library has its own words for a torn file
-        raise RunError(f"{folder}: is torn or was changed ({error!r}). Run `raydm value` again.") from error
+    with local_copy(folder) as here:
+        config = read_config(here, "format", FORMAT, "raydm value")
+        try:
+            return _read(here, config, predictor)
+        except (RunError, MissingPackageError):
+            raise
+        except Exception as error:  # each library has its own words for a torn file
+            raise RunError(f"{folder}: is torn or was changed ({error!r}). Run `raydm value` again.") from error
 
 
 def read_config(folder: Path, key: str, expected: int, verb: str) -> dict[str, Any]:
@@ -211,7 +214,7 @@ def read_config(folder: Path, key: str, expected: int, verb: str) -> dict[str, A
         config = json.loads(file.read_text())
     except FileNotFoundError as error:
         raise RunError(f"{folder}: is not a run directory (it has no config.json). Name what --out named.") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{file}: cannot be read ({error}). Run `{verb}` again.") from error
     other = next((_VERBS[k] for k in _VERBS if k != key and k in config), None) if isinstance(config, dict) else None
     if other is not None:
@@ -234,13 +237,10 @@ def _read(folder: Path, config: dict[str, Any], predictor: Any) -> Run:
         predictor = make_predictor(name, **spec)
 
     encoder, labels = TableEncoder.load(folder), LabelEncoder.from_dict(config["labels"])
-    state = config["value_function"]
-    return Run(
-        config,
-        encoder,
-        labels,
-        Roles.from_dict(config["roles"]),
-        None if state is None else load_value_function(folder, state, predictor, task, n_features),
-        TablePredictor(predictor.load(folder / "predictor", task, n_features), encoder, labels),
-        float(config["threshold"]),
-    )
+    state, roles = config["value_function"], Roles.from_dict(config["roles"])
+    function = None if state is None else load_value_function(folder, state, predictor, task, n_features)
+    table_predictor = TablePredictor(predictor.load(folder / "predictor", task, n_features), encoder, labels)
+    rows = tried(table_predictor, roles)
+    if function is not None:
+        function.values(rows)
+    return Run(config, encoder, labels, roles, function, table_predictor, float(config["threshold"]))

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import torch
+from tqdm import tqdm
 
 from raydm.data.blocks import ROWS, ParquetRows
 from raydm.data.prepare import encode_with_events
-from raydm.neighborhood import marks_of, notes_of, repeated, with_note
+from raydm.neighborhood import marks_of, notes_of, with_note
 from raydm.neighborhood.ids import refuse
 from raydm.neighborhood.rows import id_type_of
 from raydm.report.run import Run
+from raydm.report.spill import Places, Spill
 from raydm.report.stream import write_tables
 
 BLOCK = ROWS  # as `raydm.valuation.ValueFunction.values` values them
-RANKED = 2**26  # rows up to which ranks are computed: they need 24 bytes a row
+RANKED = 2**26  # rows up to which ranks are computed: these are sorted on disk, in at most 256 parts
 
 
 class Scorer:
@@ -58,6 +65,26 @@ class Scorer:
         return with_note(pa.Table.from_arrays(columns, schema=self.schema), events)
 
 
+def score_here(rows: ParquetRows, scorer: Scorer, *, threads: int) -> Iterator[pa.Table]:
+    """What the scorer makes of each block, in the order of the rows; by threads of this process.
+
+    Torch has one thread in each of them, as it has where rows are in memory: the bits are the same.
+    """
+    before = torch.get_num_threads()
+    pool = ThreadPoolExecutor(threads, "raydm-score", initializer=partial(torch.set_num_threads, 1))
+    waiting: deque[Future[pa.Table]] = deque()
+    try:
+        for first, table in rows.blocks(columns=scorer.columns, rows=BLOCK):  # the next is read while these are scored
+            waiting.append(pool.submit(scorer, first, table))
+            if len(waiting) > threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(before)  # libraries below it have one number for all threads
+
+
 @dataclass(frozen=True)
 class Done:
     """What was written.
@@ -74,8 +101,8 @@ class Done:
 def write_values(file: Path, tables: Iterable[pa.Table], scorer: Scorer, said: list[str], *, quiet: bool) -> Done:
     """Writes id, value, rank (1 is the most valuable, ties in the order of the rows) and selected.
 
-    The values alone are held, 8 bytes a row and 24 while they are ranked; where there are more than 2^26 rows, ranks
-    are left out.
+    What it needs beside some blocks lies on disk, below the folder of the file. Where there are more than 2^26 rows,
+    ranks are left out.
 
     Args:
         file: the place, such as `raydm.report.atomic.new_file` gives.
@@ -90,60 +117,93 @@ def write_values(file: Path, tables: Iterable[pa.Table], scorer: Scorer, said: l
     """
     total = len(scorer.rows)
     ranks = total <= RANKED
-    kept = _Kept(total if ranks else 0, total if scorer.id else 0)
-    passing = kept.watch(notes_of(iter(tables), said))
     if not ranks:
-        print(f"raydm: {total} rows are too many to rank in memory; the file has no column rank", file=sys.stderr)
-        write_tables(file, passing, scorer.schema, total=total, desc="score", quiet=quiet)
-        _check_ids(kept, scorer, file)
+        print(f"raydm: {total} rows are too many to rank; the file has no column rank", file=sys.stderr)
+    with _Kept(file.parent, ranks=ranks, ids=bool(scorer.id)) as kept:
+        passing = kept.watch(notes_of(iter(tables), said))
+        if not ranks:
+            write_tables(file, passing, scorer.schema, total=total, desc="score", quiet=quiet)
+            _check_ids(kept, scorer, lambda row: _id(ParquetRows.open([file]).blocks(columns=["id"]), row))
+            return Done(kept.sum / total, kept.selected)
+        with tempfile.NamedTemporaryFile(prefix=".raydm-", dir=file.parent) as first:
+            _hold(first.name, passing, scorer.schema, total=total, quiet=quiet)
+            _check_ids(kept, scorer, lambda row: _id(_held(first.name), row))
+            schema = scorer.schema.insert(2, pa.field("rank", pa.int64()))
+            write_tables(file, _ranked(_held(first.name), kept.values.ranks(), schema), schema, total=total,
+                         desc="rank", quiet=True)  # fmt: skip
         return Done(kept.sum / total, kept.selected)
-    with tempfile.NamedTemporaryFile(prefix=".raydm-", suffix=".parquet", dir=file.parent) as first:
-        path = Path(first.name)
-        write_tables(path, passing, scorer.schema, total=total, desc="score", quiet=quiet)
-        _check_ids(kept, scorer, path)
-        rank = np.empty(total, np.int64)
-        rank[np.argsort(-kept.values, kind="stable")] = np.arange(1, total + 1)
-        schema = scorer.schema.insert(2, pa.field("rank", pa.int64()))
-        ranked = (
-            table.add_column(2, schema.field("rank"), pa.array(rank[start : start + table.num_rows]))
-            for start, table in ParquetRows.open([path]).blocks()
-        )
-        write_tables(file, ranked, schema, total=total, desc="rank", quiet=True)
-    return Done(float(kept.values.mean()), kept.selected)
+
+
+def mean_of(values: npt.NDArray[np.float64]) -> float:
+    """The mean (N,) as rows that are streamed have it: a sum of the sums of blocks."""
+    return sum(float(values[start : start + BLOCK].sum()) for start in range(0, len(values), BLOCK)) / len(values)
 
 
 class _Kept:
     """What is kept of the rows that pass."""
 
-    def __init__(self, values: int, ids: int) -> None:
-        self.values, self.marks = np.empty(values), np.empty(ids, np.uint64)
+    def __init__(self, folder: Path, *, ranks: bool, ids: bool) -> None:
+        self.values, self.marks = Spill(folder, np.float64), Spill(folder, np.uint64)
+        self.ranks, self.ids = ranks, ids
         self.sum, self.selected = 0.0, 0
 
     def watch(self, tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
-        done = 0
         for table in tables:
-            rows = slice(done, done + table.num_rows)
             values = table.column("value").to_numpy()
-            if len(self.values):
-                self.values[rows] = values
-            if len(self.marks):
+            if self.ranks:
+                self.values.add(-values)  # the most valuable first
+            if self.ids:
                 ids = table.column("id")
-                self.marks[rows] = marks_of(ids.to_numpy() if pa.types.is_integer(ids.type) else ids.combine_chunks())
+                self.marks.add(marks_of(ids.to_numpy() if pa.types.is_integer(ids.type) else ids.combine_chunks()))
             self.sum += float(values.sum())
             self.selected += int(table.column("selected").to_numpy().sum())
-            done += table.num_rows
             yield table
 
+    def __enter__(self) -> _Kept:
+        return self
 
-def _check_ids(kept: _Kept, scorer: Scorer, written: Path) -> None:
+    def __exit__(self, *error: object) -> None:
+        self.values.close()
+        self.marks.close()
+
+
+def _hold(file: str, tables: Iterable[pa.Table], schema: pa.Schema, *, total: int, quiet: bool) -> None:
+    """Writes tables as they are, without the work that a Parquet file takes, for they are read once."""
+    bar = tqdm(total=total, desc="score", unit="row", unit_scale=True, file=sys.stderr, disable=quiet)
+    with bar, pa.OSFile(file, "wb") as opened, pa.ipc.new_stream(opened, schema) as writer:
+        for table in tables:
+            writer.write_table(table)
+            bar.update(table.num_rows)
+
+
+def _held(file: str) -> Iterator[tuple[int, pa.Table]]:
+    """The tables again, each with the number of its first row."""
+    first = 0
+    with pa.OSFile(file) as opened, pa.ipc.open_stream(opened) as reader:
+        for batch in reader:
+            yield first, pa.Table.from_batches([batch])
+            first += batch.num_rows
+
+
+def _ranked(held: Iterator[tuple[int, pa.Table]], ranks: Iterator[Places], schema: pa.Schema) -> Iterator[pa.Table]:
+    """The tables with their ranks, which come in pieces of their own."""
+    left = np.empty(0, np.int64)
+    for _, table in held:
+        while len(left) < table.num_rows:
+            left = np.concatenate([left, next(ranks)])
+        own, left = left[: table.num_rows], left[table.num_rows :]
+        yield table.add_column(2, schema.field("rank"), pa.array(own))
+
+
+def _check_ids(kept: _Kept, scorer: Scorer, id_of: Callable[[int], object]) -> None:
     """Raises DataError where an id stands twice among the rows that were written."""
-    for one, other in repeated(kept.marks):
-        first, second = (_id(written, row) for row in (one, other))
+    for one, other in kept.marks.repeated():
+        first, second = id_of(one), id_of(other)
         if first == second:
             raise refuse(scorer.rows, str(scorer.id), first, one, other)
 
 
-def _id(file: Path, row: int) -> object:
-    rows = ParquetRows.open([file])
-    _, table = next(rows.blocks((row, row + 1), columns=["id"], rows=1))
-    return table.column("id")[0].as_py()
+def _id(tables: Iterable[tuple[int, pa.Table]], row: int) -> object:
+    return next(
+        table.column("id")[row - first].as_py() for first, table in tables if first <= row < first + table.num_rows
+    )

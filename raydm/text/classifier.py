@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from raydm.checks import check_choice, check_integer, is_number
-from raydm.errors import ParameterError, RunError
+from raydm.errors import ParameterError, RaydmError, RunError
 from raydm.text import hub
 from raydm.text.soft import SoftTokens, check_table, embedded
 
@@ -84,7 +83,9 @@ class TextClassifier(nn.Module):
             settings = json.loads((folder / SETTINGS).read_text())
             module = cls(hub.load_encoder(folder), **settings)
             module.head.load_state_dict(load_file(folder / HEAD))
-        except (OSError, json.JSONDecodeError, SafetensorError, TypeError, RuntimeError) as error:
+        except RaydmError:
+            raise
+        except Exception as error:  # each library has its own words for a torn file
             raise RunError(f"{folder}: no text classifier can be read from it: {error}.") from error
         return module
 

@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from raydm.checks import check_integer, check_positive
-from raydm.errors import ParameterError, RunError
+from raydm.errors import ParameterError, RaydmError, RunError
 from raydm.seeding import stream
 from raydm.text import hub
 from raydm.text.masking import gathered, mask_positions
@@ -180,7 +179,9 @@ class TextGenerator(nn.Module):
             settings["special_ids"] = tuple(settings["special_ids"])
             generator = cls(hub.load_masked_lm(folder)[0], **settings)
             generator.labels.load_state_dict(load_file(folder / LABELS))
-        except (OSError, json.JSONDecodeError, KeyError, SafetensorError, TypeError, RuntimeError) as error:
+        except RaydmError:
+            raise
+        except Exception as error:  # each library has its own words for a torn file
             raise RunError(f"{folder}: no text generator can be read from it: {error}.") from error
         return generator
 

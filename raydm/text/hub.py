@@ -1,6 +1,6 @@
 """Models and tokenizers of Hugging Face's transformers: from a local folder, or by name from its hub or cache.
 
-Weights are read from safetensors alone, so nothing that is loaded can run code, and no code of a hub is trusted.
+Weights are read from safetensors alone, so nothing that is loaded can run code; a model that brings code is refused.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from typing import Any
 
 import torch
 
-from raydm.errors import DataError, MissingPackageError
+from raydm.errors import DataError, MissingPackageError, RaydmError
 
 INSTALL = 'pip install "raydm[text]"'
+_NO_CODE = {"trust_remote_code": False}  # if it is left out, transformers asks whoever is at the terminal
 
 
 def transformers(purpose: str = "Text") -> ModuleType:
@@ -45,7 +46,9 @@ def load_tokenizer(name: str | Path) -> Any:
     """
     package = transformers("A tokenizer")
     with _told(name, "a tokenizer"):
-        return package.AutoTokenizer.from_pretrained(str(name), padding_side="right", truncation_side="right")
+        return package.AutoTokenizer.from_pretrained(
+            str(name), padding_side="right", truncation_side="right", **_NO_CODE
+        )
 
 
 def load_encoder(name: str | Path) -> Any:
@@ -63,7 +66,7 @@ def load_encoder(name: str | Path) -> Any:
     package = transformers("A text classifier")
     with _told(name, "an encoder"):
         encoder = package.AutoModel.from_pretrained(
-            str(name), dtype=torch.float32, attn_implementation="eager", use_safetensors=True
+            str(name), dtype=torch.float32, attn_implementation="eager", use_safetensors=True, **_NO_CODE
         )
     return checked_encoder(encoder, name)
 
@@ -105,6 +108,7 @@ def load_masked_lm(name: str | Path, *, seed: int = 0) -> tuple[Any, bool]:
             attn_implementation="eager",
             use_safetensors=True,
             output_loading_info=True,
+            **_NO_CODE,
         )
     body = f"{model.base_model_prefix}."
     return model, any(not key.startswith(body) for key in loading["missing_keys"])
@@ -123,8 +127,8 @@ def built(kind: str, folder: Path) -> Any:
     """
     package = transformers("A text model")
     with _told(folder, "a model's description"):
-        config = package.AutoConfig.from_pretrained(str(folder), local_files_only=True)
-        return getattr(package, kind).from_config(config, attn_implementation="eager", dtype=torch.float32)
+        config = package.AutoConfig.from_pretrained(str(folder), local_files_only=True, **_NO_CODE)
+        return getattr(package, kind).from_config(config, attn_implementation="eager", dtype=torch.float32, **_NO_CODE)
 
 
 def save(model: Any, folder: Path) -> None:
@@ -157,7 +161,9 @@ def _told(name: str | Path, what: str) -> Iterator[None]:
     try:
         with _quiet():
             yield
-    except (OSError, ValueError, KeyError) as error:  # KeyError: an architecture that this release does not know
+    except RaydmError:
+        raise
+    except Exception as error:  # of any kind, where a file of the model is torn or holds what it should not
         offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE") else ""
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise DataError(

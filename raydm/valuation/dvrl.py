@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from raydm.baselines import Baseline, FullData, LeaveOneOut, MovingAverage
+from raydm.changes import Changes
 from raydm.control_variates import ControlVariate, Datamodel, NoControl, Taylor
 from raydm.data.examples import Examples
 from raydm.data.source import UniformBatches
@@ -147,18 +148,22 @@ class DVRL:
         chosen, steps = self.settings, self._steps_a_fold
         optimizer = torch.optim.Adam(member.parameters(), lr=chosen.learning_rate)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+        gradient = self._gradient(utility)
         learning = learn(
             UniformBatches(self.train, batch_size=chosen.outer_batch, steps=steps, seed=seed),
             member,
-            self._gradient(utility),
+            gradient,
             utility,
             optimizer,
             rollouts=chosen.rollouts,
             seed=seed,
         )
+        changes = Changes(chosen.schedule, chosen.learning_rate, optimizer, gradient, member)
+        changes.before(offset)
         while step := _next(learning):
             if chosen.anneal:
                 schedule.step()
+            changes.before(offset + step.t + 1)
             yield dataclasses.replace(step, t=offset + step.t)
 
     def _gradient(self, utility: Utility | None) -> Gradient:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from raydm.changes import Schedule, check_schedule
 from raydm.checks import are_bounds, is_number
 from raydm.errors import ParameterError, one_of
 from raydm.valuation.evidence import SOURCES, check_sources
@@ -46,6 +47,8 @@ class Settings:
             the pathwise gradient (Shah, Vaidya 2020), for differentiable predictors.
         temperature: of the relaxed actions, > 0.
         control_variate: of the score function: "none", "taylor" (for differentiable predictors), or "datamodel".
+        schedule: settings that change at a step, by step (see `raydm.changes`), as in {20: {"reward_scale": 2.0}};
+            steps are counted on over the folds.
         hidden: width of h_phi's first layers.
     """
 
@@ -65,6 +68,7 @@ class Settings:
     policy: str = "bernoulli"
     temperature: float = 0.5
     control_variate: str = "none"
+    schedule: Schedule | None = None
     hidden: int = 100
 
     def check(self) -> None:
@@ -94,6 +98,7 @@ class Settings:
         if not (isinstance(self.judge, (int, np.integer)) and (self.judge == 0 or self.judge >= 2)):
             raise ParameterError.of("judge", _OWNER, "0 or an integer >= 2", self.judge)
         check_sources(self.evidence)
+        check_schedule(_OWNER, self.schedule, lambda changes: replace(self, schedule=None, **changes).check())
         self._check_together()
 
     def _check_together(self) -> None:

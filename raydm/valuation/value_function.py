@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,16 +61,16 @@ class ValueFunction:
         return np.concatenate([np.empty(0), *values])
 
     def _values(self, examples: Examples) -> npt.NDArray[np.float64]:
-        seen = self.see(examples)
+        seen = self.see(examples, (self.best,))
         if not self.learned:
             return sigmoid(seen.log_odds[self.best])
         return sigmoid(torch.stack([self.log_odds(member, examples, seen) for member in self.members]).mean(0))
 
-    def see(self, examples: Examples) -> Seen:
-        """The evidence of N examples."""
+    def see(self, examples: Examples, inputs: Collection[str] | None = None) -> Seen:
+        """The evidence of N examples; the log-odds of all inputs, or of these, the best among them."""
         y = torch.from_numpy(examples.y)
         predictions = self.evidence.predictions(examples)
-        odds = self.evidence.log_odds(y, predictions)
+        odds = self.evidence.log_odds(y, predictions, pools=inputs)
         return Seen(self.evidence.gaps(y, predictions), odds, squashed(odds[self.best]).float())
 
     def log_odds(self, member: Select, examples: Examples, seen: Seen) -> Tensor:

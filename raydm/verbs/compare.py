@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from raydm.metrics import discovery_auc, discovery_f1, discovery_recall_at_count
 from raydm.report.atomic import check_free, new_file
 from raydm.report.evidence import LEARNED, Rankings, removal
 from raydm.report.run import dump
+from raydm.storage import output
 from raydm.verbs.inputs import read_inputs
 from raydm.verbs.line import prints_line
 from raydm.verbs.resume import check_resume, journal_of
@@ -40,8 +42,10 @@ def run(arguments: Namespace) -> dict[str, Any]:
         )
     names = sorted(names, key=lambda name: name != "dvrl")  # first, since the inputs that are shown are its own
     valuators = {name: make_valuator(arguments, name, arguments.method_args.get(name, {})) for name in names}
-    if arguments.out is not None:
-        check_free(arguments.out)
+    out = None
+    if arguments.out is not None or arguments.storage is not None:
+        out = output(arguments.storage, arguments.out, Path("compare.json"))
+        check_free(out)
     inputs = read_inputs(arguments)
     prepared = prepared_of(arguments, inputs)
     check_judges(metric_for(arguments.metric, prepared.labels.task), prepared, inputs)
@@ -57,8 +61,8 @@ def run(arguments: Namespace) -> dict[str, Any]:
     _show(rows)
     judge = "test" if prepared.test is not None else "validation"
     line = {"set": inputs.name, "rows": len(prepared.train), "noise": arguments.noise, "judge": judge, "methods": rows}
-    if arguments.out is not None:
-        with journal.writing(), new_file(arguments.out) as file:
+    if out is not None:
+        with journal.writing(), new_file(out) as file:
             dump(file, line)
     return line
 

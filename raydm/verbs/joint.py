@@ -21,6 +21,7 @@ from raydm.joint_training import Run
 from raydm.learner import Step
 from raydm.metrics import METRICS, metric_for
 from raydm.report.atomic import check_free
+from raydm.storage import Place, output
 from raydm.verbs.inputs import Inputs, read_inputs
 from raydm.verbs.setup import check_judges, check_place
 
@@ -42,7 +43,7 @@ class Done:
 
     inputs: Inputs
     prepared: Prepared
-    out: Path
+    out: Place
     judge: str
     scores: dict[str, dict[str, Any]]
 
@@ -72,13 +73,9 @@ def learned(arguments: Namespace, estimator: E, begin: Begin[E]) -> Done:
     others = _others(arguments, estimator)
     inputs = read_inputs(arguments)
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S-%f")
-    out = arguments.out or Path("runs") / f"{inputs.name}-{arguments.module}-{stamp}"
+    out = output(arguments.storage, arguments.out, Path("runs") / f"{inputs.name}-{arguments.module}-{stamp}")
     check_free(out)
-    prepared = estimator.reading.prepare(
-        inputs.train, inputs.valid, inputs.test, label=inputs.label, id=arguments.id, features=arguments.features,
-        kinds=dict(arguments.kind), task=arguments.task or inputs.task, names=inputs.names,
-    )  # fmt: skip
-    check_judges(metric_for(arguments.metric, prepared.labels.task), prepared, inputs)
+    prepared = prepared_for(estimator, arguments, inputs)
     for note in prepared.encoder.notes:  # of its other notes prepare has warned
         say(note)
     judge, name = (prepared.test, "test") if prepared.test is not None else (prepared.valid, "validation")
@@ -91,6 +88,21 @@ def learned(arguments: Namespace, estimator: E, begin: Begin[E]) -> Done:
         _exhaust(steps, method, one.total_, quiet=arguments.quiet)
         scores[method] = _told(one.scores(judge))
     return Done(inputs, prepared, out, name, scores)
+
+
+def prepared_for(estimator: Jointly, arguments: Namespace, inputs: Inputs) -> Prepared:
+    """The tables, checked and encoded as the estimator reads them.
+
+    Raises:
+        ParameterError: flags that do not fit the data.
+        DataError: data that cannot be used, or a metric that is not defined on it.
+    """
+    prepared = estimator.reading.prepare(
+        inputs.train, inputs.valid, inputs.test, label=inputs.label, id=arguments.id, features=arguments.features,
+        kinds=dict(arguments.kind), task=arguments.task or inputs.task, names=inputs.names,
+    )  # fmt: skip
+    check_judges(metric_for(arguments.metric, prepared.labels.task), prepared, inputs)
+    return prepared
 
 
 def config_of(arguments: Namespace, estimator: Jointly, done: Done) -> dict[str, Any]:
@@ -134,6 +146,7 @@ def line_of(
         "judge": done.judge,
         "score": own["mean"],
         "sd": own["sd"],
+        "valid_score": float(estimator.scores(done.prepared.valid).mean()),
         "compare": others,
         "gain": {method: METRICS[metric].sign * (own["mean"] - score) for method, score in others.items()},
         **(more or {}),

@@ -15,12 +15,14 @@ from raydm.data import Prepared, fingerprint
 from raydm.errors import ParameterError
 from raydm.estimators import DataMixer
 from raydm.metrics import metric_for
-from raydm.mixing.scores import gains
+from raydm.mixing.method import MakeUtility
+from raydm.mixing.scores import gains, mixed_score
 from raydm.mixing.tables import check_mixable, mixed_table
 from raydm.report.atomic import check_free, new_folder
 from raydm.report.linearity import linearity_evidence
 from raydm.report.mix_run import write_mix_run
 from raydm.report.mixing import mixing_evidence, plot_mixing
+from raydm.storage import output
 from raydm.verbs.inputs import Inputs, read_inputs
 from raydm.verbs.line import prints_line
 from raydm.verbs.mix_apply import apply
@@ -30,7 +32,7 @@ from raydm.verbs.setup import check_judges, check_place, make_utility, prepared_
 _SAME = (
     *("method", "predictor", "metric", "data_options", "label_options", "alpha", "admit", "steps", "outer_batch"),
     *("rollouts", "baseline", "reward_scale", "learning_rate", "anneal", "exploration", "mean_bounds", "threshold"),
-    *("pick", "repeats", "warm_start", "shard", "shared_restart"),
+    *("thresholds", "pick", "repeats", "warm_start", "schedule", "shard", "shared_restart"),
 )
 _SHOWN = ("utility", "mean_h", "loss")  # of the history, beside the progress bar
 
@@ -44,23 +46,12 @@ def run(arguments: Namespace) -> dict[str, Any]:
     if arguments.apply:
         return apply(arguments)
     check_resume(arguments)
-    mixer = DataMixer(
-        **{name: getattr(arguments, name) for name in _SAME},
-        lam=None if arguments.lam == "beta" else arguments.lam,
-        method_params=arguments.method_args,
-        predictor_params=arguments.predictor_args,
-        utility=make_utility(arguments),
-        random_state=arguments.seed,
-    )
-    mixer.check()
+    mixer = make_mixer(arguments, make_utility(arguments))
     inputs = read_inputs(arguments)
-    out = arguments.out or Path("runs") / f"{inputs.name}-mix-{datetime.now().strftime('%Y%m%d-%H%M%S-%f')}"
+    name = f"{inputs.name}-mix-{datetime.now().strftime('%Y%m%d-%H%M%S-%f')}"
+    out = output(arguments.storage, arguments.out, Path("runs") / name)
     check_free(out)
-    if inputs.task == "classification":
-        raise ParameterError(f"raydm mix interpolates targets, and the labels of {inputs.name!r} are classes.")
-    prepared = prepared_of(arguments, inputs, task="regression")
-    check_mixable(prepared.roles, inputs.names[0])
-    check_judges(metric_for(arguments.metric, "regression"), prepared, inputs, test=False)  # whose metrics are fixed
+    prepared = prepared_to_mix(arguments, inputs)
     for note in prepared.encoder.notes:  # of its other notes prepare has warned
         _say(note)
     with journal_of(arguments, inputs) as journal:
@@ -97,8 +88,38 @@ def run(arguments: Namespace) -> dict[str, Any]:
         "seconds": round(mixer.seconds_, 3),
         **figures,
         "judge": name,
+        "valid_score": mixed_score(mixer.problem_, prepared.train, mixer.pairs_, arguments.repeats),
         "chosen": mixer.chosen_,
     }
+
+
+def make_mixer(arguments: Namespace, utility: MakeUtility) -> DataMixer:
+    """The mixer that the flags ask for, its arguments checked."""
+    mixer = DataMixer(
+        **{name: getattr(arguments, name) for name in _SAME},
+        lam=None if arguments.lam == "beta" else arguments.lam,
+        method_params=arguments.method_args,
+        predictor_params=arguments.predictor_args,
+        utility=utility,
+        random_state=arguments.seed,
+    )
+    mixer.check()
+    return mixer
+
+
+def prepared_to_mix(arguments: Namespace, inputs: Inputs) -> Prepared:
+    """The tables, checked and encoded.
+
+    Raises:
+        ParameterError: the labels are classes, or a column cannot be interpolated.
+        DataError: data that cannot be used, or a metric that is not defined on it.
+    """
+    if inputs.task == "classification":
+        raise ParameterError(f"raydm mix interpolates targets, and the labels of {inputs.name!r} are classes.")
+    prepared = prepared_of(arguments, inputs, task="regression")
+    check_mixable(prepared.roles, inputs.names[0])
+    check_judges(metric_for(arguments.metric, "regression"), prepared, inputs, test=False)  # whose metrics are fixed
+    return prepared
 
 
 def _learn(mixer: DataMixer, prepared: Prepared, *, quiet: bool) -> None:

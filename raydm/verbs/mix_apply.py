@@ -39,6 +39,7 @@ from raydm.neighborhood import (
 from raydm.report.atomic import check_free, new_file
 from raydm.report.mix_run import MixRun, load_mix_run
 from raydm.report.mixed import write_mixed
+from raydm.storage import Place, output
 from raydm.verbs.neighbors import check_actors, is_given, make_shards, memory_of, parquet_only, say_notes
 from raydm.verbs.score import is_large
 
@@ -52,7 +53,7 @@ def apply(arguments: Namespace) -> dict[str, Any]:
     check_actors(arguments, "raydm mix", 0)
     if arguments.index not in (None, "auto", *KINDS):
         raise ParameterError.of("index", "raydm mix", one_of(("auto", *KINDS)), arguments.index)
-    out = arguments.out or Path("mixed.parquet")
+    out = output(arguments.storage, arguments.out, Path("mixed.parquet"))
     check_free(out)
     learned = load_mix_run(arguments.apply)
     if arguments.stream or arguments.actors:
@@ -72,7 +73,7 @@ def apply(arguments: Namespace) -> dict[str, Any]:
     return line | {"seconds": seconds, "index": index}
 
 
-def _whole(arguments: Namespace, learned: MixRun, out: Path) -> tuple[int, int, dict[str, str]]:
+def _whole(arguments: Namespace, learned: MixRun, out: Place) -> tuple[int, int, dict[str, str]]:
     """Rows, mixed rows, and the kind of index by distance: with all rows in memory."""
     files: list[str] = arguments.train
     table = read_table(files)
@@ -85,7 +86,7 @@ def _whole(arguments: Namespace, learned: MixRun, out: Path) -> tuple[int, int, 
     return len(examples), len(pairs), {distance: "exact" for distance, k in most.items() if k}
 
 
-def _streamed(arguments: Namespace, learned: MixRun, out: Path) -> tuple[int, int, dict[str, str]]:
+def _streamed(arguments: Namespace, learned: MixRun, out: Place) -> tuple[int, int, dict[str, str]]:
     """The same in blocks, from shards that hold all rows' codes or points, and their numbers on local disk."""
     rows = parquet_only(open_rows(arguments.train)).absolute()
     for what, names in (("feature", learned.roles.features), ("label", learned.roles.labels)):

@@ -31,6 +31,7 @@ from raydm.neighborhood import (
 )
 from raydm.report.atomic import check_free, new_file
 from raydm.report.stream import write_tables
+from raydm.storage import output
 from raydm.verbs.line import prints_line
 
 _VERB = "raydm neighbors"
@@ -42,7 +43,7 @@ def run(arguments: Namespace) -> dict[str, Any]:
     """Runs the verb; its JSON line."""
     started = time.perf_counter()
     _check(arguments)
-    out = arguments.out or Path("neighbors.parquet")
+    out = output(arguments.storage, arguments.out, Path("neighbors.parquet"))
     check_free(out)
     rows: Rows = open_rows(arguments.data)
     if arguments.actors:

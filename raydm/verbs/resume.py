@@ -12,6 +12,7 @@ from raydm.data import fingerprint
 from raydm.errors import ParameterError, RunError
 from raydm.journal import Journal
 from raydm.report.run import versions
+from raydm.storage import output
 from raydm.utility import Problem, Utility
 from raydm.verbs.inputs import Inputs
 from raydm.verbs.line import say
@@ -19,7 +20,7 @@ from raydm.verbs.line import say
 # Where it runs and what it is called decides no number; of files, the fingerprints tell
 _FREE = {
     *("out", "resume", "quiet", "local", "actors", "address", "cpus_per_actor", "gpus_per_actor", "rollout_timeout"),
-    *("rollout_tries", "train", "valid", "test"),
+    *("rollout_tries", "storage", "train", "valid", "test"),
 }
 MakeUtility = Callable[[Problem], Utility]
 
@@ -73,7 +74,7 @@ class _KeepsNothing:
 
 
 def journal_of(arguments: Namespace, inputs: Inputs) -> Keeps:
-    """The journal of a run: .NAME.journal beside --out; without --out, none.
+    """The journal of a run: .NAME.journal beside --out, or here where that is in a store; without --out, none.
 
     Raises:
         RunError: there is one, and --resume is not given; or it is another run's, or torn.
@@ -81,7 +82,7 @@ def journal_of(arguments: Namespace, inputs: Inputs) -> Keeps:
     check_resume(arguments)
     if arguments.out is None:
         return _KeepsNothing()
-    out: Path = arguments.out
+    out = output(arguments.storage, arguments.out, arguments.out)
     given = {name: value for name, value in vars(arguments).items() if name not in _FREE}
     tables = {"train": inputs.train, "valid": inputs.valid, "test": inputs.test}
     identity = {
@@ -89,7 +90,8 @@ def journal_of(arguments: Namespace, inputs: Inputs) -> Keeps:
         "fingerprints": {name: fingerprint(table) for name, table in tables.items() if table is not None},
         "packages": {name: version for name, version in versions().items() if name not in {"ray", "pyarrow"}},
     }
-    journal = _Kept(out.parent / f".{out.name}.journal", identity, resume=arguments.resume)
+    beside = out.parent if isinstance(out, Path) else Path()  # a store appends to nothing
+    journal = _Kept(beside / f".{out.name}.journal", identity, resume=arguments.resume)
     if arguments.resume and not arguments.quiet:
         say(f"going on after {journal.kept} answers of the journal" if journal.kept else "nothing to resume: beginning")
     return journal

@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
+import torch
 
 from raydm.data import encode, read_table
 from raydm.data.blocks import ParquetRows, open_rows
 from raydm.data.files import list_files
 from raydm.errors import ParameterError
-from raydm.neighborhood import machine_memory, stream_here
+from raydm.neighborhood import machine_memory
 from raydm.report.atomic import check_free, new_file
 from raydm.report.run import Run, load_run, values_table
-from raydm.report.score import BLOCK, Scorer, write_values
+from raydm.report.score import BLOCK, Scorer, mean_of, score_here, write_values
+from raydm.storage import Place, output
 from raydm.verbs.line import prints_line
 from raydm.verbs.neighbors import check_actors, parquet_only, say_notes
 
@@ -28,7 +30,7 @@ def run(arguments: Namespace) -> dict[str, Any]:
     if arguments.threshold is not None and not 0 <= arguments.threshold <= 1:
         raise ParameterError.of("threshold", "raydm score", "a number in [0, 1]", arguments.threshold)
     check_actors(arguments, "raydm score", 0)
-    out = arguments.out or Path("values.parquet")
+    out = output(arguments.storage, arguments.out, Path("values.parquet"))
     check_free(out)
     learned = load_run(arguments.run)
     threshold = learned.threshold if arguments.threshold is None else arguments.threshold
@@ -41,7 +43,7 @@ def run(arguments: Namespace) -> dict[str, Any]:
         chosen = of_rows >= threshold
         with new_file(out) as file:
             pq.write_table(values_table(examples.ids, of_rows, chosen), file)
-        values, selected, rows = float(of_rows.mean()), int(chosen.sum()), len(of_rows)
+        values, selected, rows = mean_of(of_rows), int(chosen.sum()), len(of_rows)
     return {"run": str(arguments.run), "out": str(out), "rows": rows, "mean_value": values, "selected": selected}
 
 
@@ -52,7 +54,7 @@ def is_large(files: list[str]) -> bool:
     return _WHOLE * ParquetRows.open(list_files(files)).bytes > machine_memory()
 
 
-def _streamed(arguments: Namespace, learned: Run, threshold: float, out: Path) -> tuple[float, int, int]:
+def _streamed(arguments: Namespace, learned: Run, threshold: float, out: Place) -> tuple[float, int, int]:
     """The mean value, how many rows are selected, and how many there are."""
     rows = parquet_only(open_rows(arguments.data)).absolute()
     scorer = Scorer(learned, threshold, rows)
@@ -65,7 +67,7 @@ def _streamed(arguments: Namespace, learned: Run, threshold: float, out: Path) -
                 tables = cluster.stream(rows, scorer, columns=scorer.columns, block=BLOCK)
                 done = write_values(file, tables, scorer, said, quiet=arguments.quiet)
         else:
-            tables = stream_here(rows, scorer, columns=scorer.columns, block=BLOCK)
+            tables = score_here(rows, scorer, threads=torch.get_num_threads())
             done = write_values(file, tables, scorer, said, quiet=arguments.quiet)
     say_notes(said)
     return done.mean, done.selected, len(rows)

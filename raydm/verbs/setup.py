@@ -22,7 +22,7 @@ from raydm.verbs.inputs import Inputs
 _SAME = (
     *("predictor", "metric", "steps", "outer_batch", "rollouts", "baseline", "reward_scale", "learning_rate", "anneal"),
     *("exploration", "mean_bounds", "evidence", "start", "judge", "restarts", "policy", "temperature"),
-    *("control_variate", "threshold", "final", "task", "shard", "shared_restart"),
+    *("control_variate", "schedule", "threshold", "final", "task", "shard", "shared_restart"),
 )
 
 

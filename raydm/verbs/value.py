@@ -19,6 +19,7 @@ from raydm.metrics import metric_for
 from raydm.report.atomic import check_free, new_folder
 from raydm.report.evidence import LEARNED, discovery, removal, verdict
 from raydm.report.run import values_table, write_run
+from raydm.storage import output
 from raydm.valuation import ValueFunction
 from raydm.valuation.methods import Learned
 from raydm.verbs.inputs import Inputs, read_inputs
@@ -36,7 +37,8 @@ def run(arguments: Namespace) -> dict[str, Any]:
     check_resume(arguments)
     valuator = make_valuator(arguments, arguments.method, arguments.method_args)
     inputs = read_inputs(arguments)
-    out = arguments.out or Path("runs") / f"{inputs.name}-value-{datetime.now().strftime('%Y%m%d-%H%M%S-%f')}"
+    name = f"{inputs.name}-value-{datetime.now().strftime('%Y%m%d-%H%M%S-%f')}"
+    out = output(arguments.storage, arguments.out, Path("runs") / name)
     check_free(out)
     prepared = prepared_of(arguments, inputs)
     metric = metric_for(arguments.metric, prepared.labels.task)
@@ -78,6 +80,7 @@ def run(arguments: Namespace) -> dict[str, Any]:
         "seconds": round(valuator.seconds_, 3),
         "metric": valuator.problem_.metric.name,
         "utility": valuator.history_[-1].get("utility") if valuator.history_ else None,
+        "valid_score": valuator.predictor_score(prepared.valid),
         "test_score": evidence["test_score"],
         "discovery_auc": figures[LEARNED] if flipped is not None else None,
         "discovery_f1": evidence["discovery"]["f1"][LEARNED] if flipped is not None else None,

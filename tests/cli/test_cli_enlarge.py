@@ -25,8 +25,8 @@ CPU = ("--predictor-args", '{"device": "cpu"}', "--quiet")
 QUICK = ("--epochs", "2", "--warm-up", "1", *CPU)
 SMALL = ("--epochs", "1", "--warm-up", "1", "--quiet", "--predictor-args", '{"device": "cpu", "widths": [2, 2, 2]}')
 KEYS = [
-    "run", "method", "rows", "new_rows", "seconds", "steps", "seeds", "metric", "judge", "score", "sd", "compare",
-    "gain", "memory",
+    "run", "method", "rows", "new_rows", "seconds", "steps", "seeds", "metric", "judge", "score", "sd",
+    "valid_score", "compare", "gain", "memory",
 ]  # fmt: skip
 FILES = {
     "config.json", "rows.parquet", "metrics.jsonl", "evidence.json", "learned.png", "encoder.json",

@@ -35,6 +35,7 @@ KEYS = [
     "r2_none",
     "ratio",
     "judge",
+    "valid_score",
     "chosen",
 ]
 FILES = {

@@ -7,24 +7,28 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from cli_kit import QUICK, Call, Files
+from cli_kit import QUICK, Call, Files, Outcome
+
+from raydm.records import Records
 
 JOURNAL = Path(".run.journal")
-# Runs the command, and gets a signal when so many records are written: the first says whose journal it is
+Dies = Callable[..., Outcome | None]
+# Runs the command, and is killed when so many records are written: the first says whose journal it is
 KILLED = """
 import os, signal, sys
-number = getattr(signal, os.environ.get("NUMBER", "SIGKILL"))
 import raydm.cli, raydm.records
 add, left = raydm.records.Records.add, [int(sys.argv.pop(1))]
 def killed(self, content):
     add(self, content)
     left[0] -= 1
     if not left[0]:
-        os.kill(os.getpid(), number)
+        os.kill(os.getpid(), signal.SIGKILL)
 raydm.records.Records.add = killed
 sys.exit(raydm.cli.main())
 """
@@ -36,6 +40,33 @@ most = int(sys.argv.pop(1))
 resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
 sys.exit(raydm.cli.main())
 """
+
+
+class Died(BaseException):
+    """Stands for SIGKILL where a process of its own would take too long."""
+
+
+@pytest.fixture
+def dies(call: Call, monkeypatch: pytest.MonkeyPatch) -> Dies:
+    """Runs the command here, until so many records are written; then it dies, or does what is given."""
+
+    def run(records: int, *words: str, how: Callable[[], object] | None = None) -> Outcome | None:
+        left, add = [records], Records.add
+
+        def counted(self: Records, content: bytes) -> None:
+            add(self, content)
+            left[0] -= 1
+            if not left[0]:
+                if how is None:
+                    raise Died
+                how()
+
+        with monkeypatch.context() as changed, suppress(Died):
+            changed.setattr(Records, "add", counted)
+            return call(*words)
+        return None
+
+    return run
 
 
 def python(code: str, *words: str | Path) -> subprocess.CompletedProcess[str]:
@@ -66,6 +97,7 @@ def test_a_killed_run_is_resumed_to_the_bit(files: Files, call: Call) -> None:
     assert configs[0]["arguments"] == configs[1]["arguments"]
 
 
+@pytest.mark.slow
 def test_a_full_disk_loses_nothing(files: Files, call: Call) -> None:
     """The journal is too large first, then the run itself, and then there is room."""
     assert call(*value(files, "--out", "whole")).code == 0
@@ -86,9 +118,9 @@ def test_a_full_disk_loses_nothing(files: Files, call: Call) -> None:
     assert not JOURNAL.exists()
 
 
-def test_a_torn_and_a_damaged_journal(files: Files, call: Call) -> None:
+def test_a_torn_and_a_damaged_journal(files: Files, call: Call, dies: Dies) -> None:
     assert call(*value(files, "--out", "whole")).code == 0
-    assert python(KILLED, 4, *value(files, "--out", "run")).returncode == -signal.SIGKILL
+    assert dies(4, *value(files, "--out", "run")) is None
     content = (JOURNAL / "answers").read_bytes()
     middle = len(content) // 2
     (JOURNAL / "answers").write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
@@ -102,8 +134,8 @@ def test_a_torn_and_a_damaged_journal(files: Files, call: Call) -> None:
     assert pq.read_table("run/values.parquet").equals(pq.read_table("whole/values.parquet"))
 
 
-def test_other_arguments_and_other_data_are_refused_by_name(files: Files, call: Call) -> None:
-    assert python(KILLED, 2, *value(files, "--out", "run")).returncode == -signal.SIGKILL
+def test_other_arguments_and_other_data_are_refused_by_name(files: Files, call: Call, dies: Dies) -> None:
+    assert dies(2, *value(files, "--out", "run")) is None
     other = call(*value(files, "--out", "run", "--resume", "--rollouts", "6", "--final", "all"))
     assert other.code == 2
     assert 'arguments.final is null there and "all" here; arguments.rollouts is 4 there and 6 here' in other.err
@@ -115,14 +147,16 @@ def test_other_arguments_and_other_data_are_refused_by_name(files: Files, call: 
     assert call(*words).code == 0  # the same rows, elsewhere
 
 
-@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
-def test_who_interrupts_is_told_how_to_go_on(
-    files: Files, monkeypatch: pytest.MonkeyPatch, name: str, code: int
-) -> None:
-    monkeypatch.setenv("NUMBER", name)
-    done = python(KILLED, 2, *value(files, "--out", "run"))
-    assert done.returncode == code
-    assert "raydm: what was computed is kept in .run.journal; the same command with --resume goes on" in done.stderr
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_who_interrupts_is_told_how_to_go_on(files: Files, dies: Dies, number: signal.Signals, code: int) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        done = dies(2, *value(files, "--out", "run"), how=lambda: signal.raise_signal(number))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert done is not None
+    assert done.code == code
+    assert "raydm: what was computed is kept in .run.journal; the same command with --resume goes on" in done.err
     assert os.listdir() == [".run.journal"]
 
 
@@ -147,7 +181,8 @@ def test_resuming_needs_a_place(files: Files, call: Call, verb: str) -> None:
     assert "--resume goes on with an interrupted run of the same --out: add --out" in done.err
 
 
-def test_a_killed_comparison_is_resumed(files: Files, call: Call) -> None:
+@pytest.mark.slow
+def test_a_killed_comparison_is_resumed(files: Files, call: Call, dies: Dies) -> None:
     words = ("compare", str(files.train), "--valid", str(files.valid), *QUICK, "--methods", "dvrl", "loo")
 
     def without_seconds(line: dict[str, object]) -> list[dict[str, object]]:
@@ -156,21 +191,22 @@ def test_a_killed_comparison_is_resumed(files: Files, call: Call) -> None:
         return [{k: v for k, v in row.items() if k != "seconds"} for row in methods]
 
     whole = call(*words).line
-    assert python(KILLED, 6, *words, "--out", "run").returncode == -signal.SIGKILL  # in the second method
+    assert dies(6, *words, "--out", "run") is None  # in the second method
     resumed = call(*words, "--out", "run", "--resume").line
     assert without_seconds(resumed) == without_seconds(whole)
     assert json.loads(Path("run").read_text()) == resumed
     assert os.listdir() == ["run"]
 
 
-def test_a_killed_mixing_is_resumed(targets: Files, call: Call) -> None:
+@pytest.mark.slow
+def test_a_killed_mixing_is_resumed(targets: Files, call: Call, dies: Dies) -> None:
     words = (
         "mix", str(targets.train), "--valid", str(targets.valid), "--predictor", "linear", "--steps", "3", "--rollouts",
         "4", "--data-options", "1..3", "--label-options", "1..3", "--repeats", "1", "--test-repeats", "1", "--quiet",
         "--features", "a", "b", "c",
     )  # fmt: skip
     assert call(*words, "--out", "whole").code == 0
-    assert python(KILLED, 3, *words, "--out", "run").returncode == -signal.SIGKILL
+    assert dies(3, *words, "--out", "run") is None
     assert call(*words, "--out", "run", "--resume").code == 0
     assert pq.read_table("run/mixed.parquet").equals(pq.read_table("whole/mixed.parquet"))
     assert sorted(os.listdir()) == ["run", "whole"]

@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from cli_kit import QUICK, Call, Files, frame
 
 import raydm.report.score
@@ -36,6 +37,8 @@ def rows() -> Path:
 
 def both(call: Call, learned: Path, rows: Path, *flags: str) -> tuple[pa.Table, pa.Table]:
     """In memory, and streamed."""
+    for name in ("whole", "streamed"):
+        Path(name).unlink(missing_ok=True)
     lines = [call("score", learned, rows, "--out", name, *flags, *more).line
              for name, more in (("whole", ()), ("streamed", ("--stream", "--quiet")))]  # fmt: skip
     assert {**lines[0], "out": ""} == {**lines[1], "out": ""}
@@ -47,6 +50,19 @@ def test_the_bits_are_those_of_rows_in_memory(call: Call, learned: Path, rows: P
     assert whole.num_rows == N
     assert streamed.equals(whole)
     assert sorted(p.name for p in Path().iterdir()) == ["rows", "streamed", "whole"]
+
+
+def test_the_bits_do_not_depend_on_threads(call: Call, learned: Path, rows: Path) -> None:
+    whole, streamed = both(call, learned, rows)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        again = both(call, learned, rows, "--threshold", "0.4")[1]
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+    assert streamed.equals(whole)
+    assert again.drop_columns("selected").equals(whole.drop_columns("selected"))
 
 
 def test_ids_and_threshold(call: Call, files: Files, rows: Path) -> None:

@@ -22,8 +22,8 @@ from raydm.report.weight_run import load_weight_run
 CPU = ("--predictor-args", '{"device": "cpu"}', "--quiet")
 QUICK = ("--epochs", "2", "--warm-up", "1", *CPU)
 KEYS = [
-    "run", "method", "rows", "seconds", "steps", "seeds", "metric", "judge", "score", "sd", "compare", "gain", "zeros",
-    "memory",
+    "run", "method", "rows", "seconds", "steps", "seeds", "metric", "judge", "score", "sd", "valid_score", "compare",
+    "gain", "zeros", "memory",
 ]  # fmt: skip
 FILES = {
     "config.json", "weights.parquet", "metrics.jsonl", "evidence.json", "weights.png", "encoder.json",

@@ -1,6 +1,8 @@
 """One run of each fault of `jobs/bench/faults.py`, on a Ray cluster of three nodes; the job makes many.
 
-Its torn journals and full disks need no Ray: see tests/cli/test_cli_resume.py, tests/test_records.py.
+What needs no cluster of several nodes is tested by default: an actor that is killed, and a rollout that hangs or gives
+NaN, in test_rollouts.py; a killed driver and torn journals in tests/cli/test_cli_resume.py, and a full disk in
+tests/test_records.py.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from typing import Any
 
 import pytest
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 JOB = Path(__file__).parents[2] / "jobs" / "bench" / "faults.py"
 ROWS = {  # runs that end identical, and runs that end with the error that they should
     "actor": (1, 0),
@@ -34,7 +37,6 @@ def table() -> dict[str, Any]:
     return {line["fault"]: line for line in lines}
 
 
-@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("fault", ROWS)
 def test_a_fault_changes_nothing_or_is_told(table: dict[str, Any], fault: str) -> None:
     row = table[fault]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,9 @@ def marks(x: npt.NDArray[np.float32], seed: int) -> npt.NDArray[np.int64]:
     to the model that did not see it, whenever and wherever it is asked for again. Another seed deals other folds.
     """
     rows = np.ascontiguousarray(x + np.float32(0))  # + 0 makes -0 and 0 one
-    return np.array([zlib.crc32(row.tobytes(), seed & 0xFFFFFFFF) for row in rows], dtype=np.int64)
+    size = rows[:1].nbytes
+    parts = rows.view(f"V{size}").ravel().tolist() if size else [b""] * len(rows)  # bytes of each row
+    return np.fromiter(map(zlib.crc32, parts, repeat(seed & 0xFFFFFFFF)), np.int64, len(rows))
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class CrossFitted:
         models: K of them, R = 1 each; and, where there is `known`, one more that saw all rows.
         seed: deals the folds.
         n_outputs: C.
-        known: marks of the rows that any model saw; others are predicted by the last. None: all go by fold.
+        known: marks of the rows that any model saw, in order; others are predicted by the last. None: all go by fold.
     """
 
     models: list[Fitted]
@@ -43,19 +46,19 @@ class CrossFitted:
     n_outputs: int
     known: npt.NDArray[np.int64] | None = None
 
-    def predict(self, x: npt.NDArray[np.float32]) -> Tensor:
-        """For rows x (Q, D), each by the model that did not see it: (Q, C) float64."""
-        mark = marks(x, self.seed)
+    def predict(self, x: npt.NDArray[np.float32], mark: npt.NDArray[np.int64] | None = None) -> Tensor:
+        """For rows x (Q, D), each by the model that did not see it: (Q, C) float64; `mark` is `marks` of them."""
+        mark = marks(x, self.seed) if mark is None else mark
         fold = mark % len(self.models)
         if self.known is not None:
             last = len(self.models) - 1
-            fold = np.where(np.isin(mark, self.known), mark % last, last)
+            fold = np.where(_among(mark, self.known), mark % last, last)
         out = torch.zeros(len(x), self.n_outputs, dtype=torch.float64)
         with one_thread():
-            for k, model in enumerate(self.models):
-                if (fold == k).any():
-                    rows = aligned(x[fold == k])
-                    out[fold == k] = model.predict(rows)[0].detach().cpu().double()
+            for k in np.unique(fold):
+                own = np.flatnonzero(fold == k)
+                rows = aligned(x if len(own) == len(x) else x[own])
+                out[own] = self.models[k].predict(rows)[0].detach().cpu().double()
         return out
 
     def save(self, folder: Path) -> None:
@@ -107,4 +110,12 @@ def load_cross_fitted(
         RunError: it is missing or torn.
     """
     models = [predictor.load(folder / str(k), task, n_features) for k in range(count)]
-    return CrossFitted(models, seed, task.n_outputs, None if known is None else np.asarray(known, dtype=np.int64))
+    return CrossFitted(models, seed, task.n_outputs, None if known is None else np.unique(np.array(known, np.int64)))
+
+
+def _among(mark: npt.NDArray[np.int64], known: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """As `np.isin`, for few that are known, in order, and many that are asked for."""
+    at = np.searchsorted(known, mark)
+    inside = at < len(known)
+    inside[inside] = known[at[inside]] == mark[inside]
+    return inside

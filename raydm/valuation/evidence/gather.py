@@ -6,7 +6,7 @@ Axes: N training examples, M validation examples, Q rows, E sources, C outputs.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -67,9 +67,12 @@ class Evidence:
             RolloutError: a model cannot predict.
         """
         said = []
+        found: dict[int, Any] = {}
         for name, source in self.sources.items():
+            if source.seed not in found:  # it is that of all
+                found[source.seed] = marks(examples.x, source.seed)
             try:
-                said.append(source.predict(examples.x))
+                said.append(source.predict(examples.x, found[source.seed]))
             except RaydmError:
                 raise
             except Exception as error:  # some of the user's own find out only here that they were given too few rows
@@ -80,11 +83,14 @@ class Evidence:
         """The marginal information of each source, side by side: (Q, E * C) float32; predictions (E, Q, C)."""
         return torch.cat([marginal_information(y, p, self.task, least=self.least) for p in predictions], -1)
 
-    def log_odds(self, y: Tensor, predictions: Tensor, *, trusted: bool = False) -> dict[str, Tensor]:
-        """Log-odds (Q,) that each label is right, by each pool; predictions (E, Q, C)."""
+    def log_odds(
+        self, y: Tensor, predictions: Tensor, *, trusted: bool = False, pools: Collection[str] | None = None
+    ) -> dict[str, Tensor]:
+        """Log-odds (Q,) that each label is right, by each pool, or by these alone; predictions (E, Q, C)."""
         names = list(self.sources)
         of = {name: predictions[[names.index(name)]] for name in names} | {POOLED: predictions}
-        return {name: pool.log_odds(of[name], y, trusted=trusted) for name, pool in self.pools.items()}
+        asked = self.pools if pools is None else {name: self.pools[name] for name in pools}
+        return {name: pool.log_odds(of[name], y, trusted=trusted) for name, pool in asked.items()}
 
     def save(self, folder: Path) -> None:
         """Writes every source's models; the rest of it is `state`."""

@@ -1,0 +1,6 @@
+"""`raydm augment` as a script, for `ray job submit --working-dir . -- python jobs/augment.py ARGS`."""
+
+from as_job import run
+
+if __name__ == "__main__":
+    run(__file__)

@@ -1,0 +1,6 @@
+"""`raydm synthesize` as a script, for `ray job submit --working-dir . -- python jobs/synthesize.py ARGS`."""
+
+from as_job import run
+
+if __name__ == "__main__":
+    run(__file__)

@@ -1,0 +1,6 @@
+"""`raydm value` as a script, for `ray job submit --working-dir . -- python jobs/value.py ARGS`."""
+
+from as_job import run
+
+if __name__ == "__main__":
+    run(__file__)

@@ -1,0 +1,180 @@
+"""Sorting more keys than memory should hold: they lie on disk, and a part of them at a time is sorted."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+PART = 2**18  # keys that are in memory at a time
+_SAMPLED = 64  # of each part, to find keys that divide all into parts as large
+
+Keys = npt.NDArray[Any]
+Places = npt.NDArray[np.int64]
+
+
+class Spill:
+    """Keys on disk, in the order in which they were added; its file goes with it.
+
+    Args:
+        folder: where there is room: 8 bytes a key, and 24 more while they are ranked.
+        dtype: of the keys: 8 bytes each, none of them NaN.
+
+    Attributes:
+        ascending: whether each key so far was greater than the one before.
+    """
+
+    def __init__(self, folder: Path, dtype: npt.DTypeLike) -> None:
+        self.folder, self.dtype, self.count, self.ascending = folder, np.dtype(dtype), 0, True
+        self._file = tempfile.TemporaryFile(prefix=".raydm-", dir=folder, buffering=0)  # noqa: SIM115 - see close
+        self._last: Keys = np.empty(0, self.dtype)
+
+    def add(self, keys: Keys) -> None:
+        """Adds some.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        if len(keys):
+            self.ascending &= bool((keys[1:] > keys[:-1]).all() and (self._last < keys[:1]).all())
+            self._last = keys[-1:].copy()
+            self.count += len(keys)
+            _write(self._file.fileno(), keys.astype(self.dtype, copy=False), None)
+
+    def sorted(self) -> Iterator[tuple[Keys, Places]]:
+        """All keys in ascending order, with the places at which they were added; equal ones in that order."""
+        dividers = self._dividers()
+        sizes = np.zeros(2 * len(dividers) + 1, np.int64)
+        for _, keys in self._parts():
+            sizes += np.bincount(_which(keys, dividers), minlength=len(sizes))
+        record = np.dtype([("key", self.dtype), ("place", np.int64)])
+        with _Buckets(self.folder, sizes, record) as buckets:
+            for first, keys in self._parts():
+                pairs = np.empty(len(keys), record)
+                pairs["key"], pairs["place"] = keys, np.arange(first, first + len(keys))
+                buckets.add(_which(keys, dividers), pairs)
+            for bucket, size in enumerate(sizes.tolist()):
+                if bucket % 2:  # a divider itself, as often as it is there
+                    for pairs in buckets.read(bucket, PART):
+                        yield pairs["key"], pairs["place"]
+                elif size:
+                    (pairs,) = buckets.read(bucket, size)
+                    order = np.argsort(pairs["key"], kind="stable")
+                    yield pairs["key"][order], pairs["place"][order]
+
+    def ranks(self) -> Iterator[Places]:
+        """The rank of each key among all, from 1; of PART keys at a time, in the order in which they were added."""
+        record = np.dtype([("place", np.int64), ("rank", np.int64)])
+        sizes = np.full(-(-self.count // PART), PART)
+        with _Buckets(self.folder, sizes, record) as buckets:
+            done = 0
+            for _, places in self.sorted():
+                pairs = np.empty(len(places), record)
+                pairs["place"], pairs["rank"] = places, np.arange(done + 1, done + 1 + len(places))
+                buckets.add(places // PART, pairs)
+                done += len(places)
+            for bucket in range(len(sizes)):
+                pairs = np.concatenate([*buckets.read(bucket, PART)])
+                ranks = np.empty(len(pairs), np.int64)
+                ranks[pairs["place"] - bucket * PART] = pairs["rank"]
+                yield ranks
+
+    def repeated(self) -> Iterator[tuple[int, int]]:
+        """Pairs of places whose keys are equal, the earlier place first."""
+        if self.ascending:
+            return
+        keys, places = np.empty(0, self.dtype), np.empty(0, np.int64)
+        for more, at in self.sorted():
+            keys, places = np.concatenate([keys[-1:], more]), np.concatenate([places[-1:], at])
+            for i in np.flatnonzero(keys[1:] == keys[:-1]).tolist():
+                yield int(places[i]), int(places[i + 1])
+
+    def close(self) -> None:
+        """Takes the file away."""
+        self._file.close()
+
+    def __enter__(self) -> Spill:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def _parts(self) -> Iterator[tuple[int, Keys]]:
+        for first in range(0, self.count, PART):
+            yield first, _read(self._file.fileno(), first, min(PART, self.count - first), self.dtype)
+
+    def _dividers(self) -> Keys:
+        """Keys between which there are about PART others, by a sample."""
+        wanted = -(-self.count // PART)
+        if wanted < 2:
+            return np.empty(0, self.dtype)
+        rng = np.random.default_rng(0)
+        drawn = np.sort(np.concatenate([rng.choice(keys, _SAMPLED) for _, keys in self._parts()]))
+        return np.unique(drawn[_SAMPLED::_SAMPLED])
+
+
+class _Buckets:
+    """Records that are dealt into buckets of known sizes, one after the other in a file."""
+
+    def __init__(self, folder: Path, sizes: npt.NDArray[np.int64], record: np.dtype[Any]) -> None:
+        self._file = tempfile.TemporaryFile(prefix=".raydm-", dir=folder, buffering=0)  # noqa: SIM115 - see __exit__
+        self._begins = np.concatenate([[0], np.cumsum(sizes)])
+        self._filled, self._record = self._begins[:-1].copy(), record
+
+    def add(self, which: npt.NDArray[np.int64], records: npt.NDArray[Any]) -> None:
+        """Puts each record into its bucket, behind those that are there."""
+        order = np.argsort(which, kind="stable")
+        records, counts = records[order], np.bincount(which)
+        at = 0
+        for bucket in np.flatnonzero(counts).tolist():
+            some = records[at : at + counts[bucket]]
+            _write(self._file.fileno(), some, int(self._filled[bucket]))
+            self._filled[bucket] += len(some)
+            at += len(some)
+
+    def read(self, bucket: int, most: int) -> Iterator[npt.NDArray[Any]]:
+        """The records of a bucket, at most so many at a time."""
+        for at in range(int(self._begins[bucket]), int(self._filled[bucket]), most):
+            yield _read(self._file.fileno(), at, min(most, int(self._filled[bucket]) - at), self._record)
+
+    def __enter__(self) -> _Buckets:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+
+
+def _which(keys: Keys, dividers: Keys) -> npt.NDArray[np.int64]:
+    """Buckets (n,): 2 k + 1 of the k-th divider itself, 2 k of what is below it and above the one before."""
+    if not len(dividers):
+        return np.zeros(len(keys), np.int64)
+    at = np.searchsorted(dividers, keys)
+    same = dividers[np.minimum(at, len(dividers) - 1)] == keys
+    which: npt.NDArray[np.int64] = 2 * at + same
+    return which
+
+
+def _write(file: int, array: npt.NDArray[Any], at: int | None) -> None:
+    """Writes it whole, from the at-th record on, or behind what was written last."""
+    left, offset = np.ascontiguousarray(array).view(np.uint8).data, 0
+    while offset < len(left):
+        if at is None:
+            offset += os.write(file, left[offset:])
+        else:
+            offset += os.pwrite(file, left[offset:], at * array.itemsize + offset)
+
+
+def _read(file: int, at: int, count: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    found = np.empty(count, dtype)
+    view, offset = found.view(np.uint8).data, 0
+    while offset < len(view):
+        got = os.preadv(file, [view[offset:]], at * dtype.itemsize + offset)
+        if not got:
+            raise OSError("A temporary file is shorter than what was written to it")
+        offset += got
+    return found
