@@ -10,12 +10,20 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import grpc
-from ray._common.tls_utils import load_certs_from_env
-from ray._raylet import AuthenticationMode, Config, get_authentication_mode
+import grpc  # type: ignore[import-untyped]
+import ray
+from ray._common import tls_utils
 from ray.core.generated import gcs_service_pb2, gcs_service_pb2_grpc, ray_client_pb2, ray_client_pb2_grpc
 
 from raydm.errors import ClusterError
+
+# What Ray declares no types of
+_RAY: Any = ray._raylet
+_TLS: Any = tls_utils
+_GCS: Any = gcs_service_pb2
+_GCS_CALLS: Any = gcs_service_pb2_grpc
+_CLIENT: Any = ray_client_pb2
+_CLIENT_CALLS: Any = ray_client_pb2_grpc
 
 MODE = "RAY_AUTH_MODE"
 CLIENT = "ray://"
@@ -33,12 +41,12 @@ def turn_on_tokens() -> bool:
     """
     wanted = os.environ.setdefault(MODE, "token").lower() == "token"
     if wanted != _is_on():
-        Config.initialize("")
+        _RAY.Config.initialize("")
     return _is_on()
 
 
 def _is_on() -> bool:
-    return bool(get_authentication_mode() == AuthenticationMode.TOKEN)
+    return bool(_RAY.get_authentication_mode() == _RAY.AuthenticationMode.TOKEN)
 
 
 def keep_token() -> None:
@@ -105,15 +113,14 @@ def _channel(target: str) -> Any:
     options = [("grpc.enable_http_proxy", 0)]
     if os.environ.get("RAY_USE_TLS", "0").lower() not in ("1", "true"):
         return grpc.insecure_channel(target, options)
-    chain, key, ca = load_certs_from_env()
+    chain, key, ca = _TLS.load_certs_from_env()
     return grpc.secure_channel(target, grpc.ssl_channel_credentials(ca, key, chain), options)
 
 
 def _ask(channel: Any, *, client: bool) -> None:
     """Whether it lives; raises grpc.RpcError where that is refused."""
     if client:
-        ping = ray_client_pb2.ClusterInfoRequest(type=ray_client_pb2.ClusterInfoType.PING)
-        ray_client_pb2_grpc.RayletDriverStub(channel).ClusterInfo(ping, timeout=_PATIENCE_S)
+        ping = _CLIENT.ClusterInfoRequest(type=_CLIENT.ClusterInfoType.PING)
+        _CLIENT_CALLS.RayletDriverStub(channel).ClusterInfo(ping, timeout=_PATIENCE_S)
     else:
-        alive = gcs_service_pb2.CheckAliveRequest()
-        gcs_service_pb2_grpc.NodeInfoGcsServiceStub(channel).CheckAlive(alive, timeout=_PATIENCE_S)
+        _GCS_CALLS.NodeInfoGcsServiceStub(channel).CheckAlive(_GCS.CheckAliveRequest(), timeout=_PATIENCE_S)

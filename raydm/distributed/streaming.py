@@ -170,7 +170,9 @@ def told() -> Iterator[None]:
     """Tells Ray's errors in our words: the work's own error, wherever Ray has wrapped it, or that actors died."""
     try:
         yield
-    except RaydmError:
+    except RaydmError as error:
+        if isinstance(error, ray.exceptions.RayTaskError):  # which Ray makes of both kinds; it cannot travel
+            raise error.cause from None
         raise
     except ray.exceptions.RayError as error:
         cause: BaseException | None = error

@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -150,38 +149,28 @@ def test_a_killed_actor_changes_nothing(digits_small: Any, problem: Problem, poo
 
 
 class Hanging:
-    """Never ends at rollouts 2 and 3; or the first time alone, where it has a file to leave."""
+    """Never ends at some rollouts."""
 
     differentiable = False
 
-    def __init__(self, seeds: Seeds, once: Path | None) -> None:
-        self.seeds, self.once = seeds, once
+    def __init__(self, seeds: Seeds) -> None:
+        self.seeds = seeds
 
     def fit_predict(self, given: TrainingSets, x: torch.Tensor, *, seed: Seeds) -> torch.Tensor:
-        if np.array_equal(seed, self.seeds) and not (self.once is not None and self.once.exists()):
-            if self.once is not None:
-                self.once.touch()
+        if np.array_equal(seed, self.seeds):
             time.sleep(3600)
-        share = given.w.mean(1)[:, None, None].expand(-1, len(x), 1)
-        return torch.cat([share, 1 - share, torch.zeros_like(share)], -1)
+        return torch.full((given.rollouts, len(x), 3), 1 / 3)
 
 
-def test_a_rollout_that_hangs_is_tried_again_and_then_told(
-    digits_small: Any, problem: Problem, cluster: Connection, tmp_path: Path
-) -> None:
+def test_a_rollout_that_hangs_is_told(digits_small: Any, problem: Problem, cluster: Connection) -> None:
+    """Where it hangs once, another actor does it: see test_faults.py, for actors take long to start."""
     own = replace(problem, shard=2, shared_restart=False)
-    sets, seeds = drawn(digits_small[0], 4), own.seeds(0, 4)
-    once, always = (replace(own, predictor=Hanging(seeds[2:], file)) for file in (tmp_path / "hung", None))
-    pool = RayRollouts(actors=1, timeout=1.0, tries=2)(once)
+    seeds = own.seeds(0, 4)
+    pool = RayRollouts(actors=1, timeout=1.0, tries=1)(replace(own, predictor=Hanging(seeds[2:])))
+    named = rf"Step 0, rollouts 2 to 3 \(seeds {seeds[2]}, {seeds[3]}\): tried 1 times, .*took longer than 1 s"
     try:
-        u = pool(sets, step=0)
-        torch.testing.assert_close(u, InProcess(once)(sets, step=0), rtol=0, atol=0)
-        pool.turn_to(always)
-        with pytest.raises(
-            RolloutError,
-            match=rf"Step 0, rollouts 2 to 3 \(seeds {seeds[2]}, {seeds[3]}\): tried 2 times, .*took longer than 1 s",
-        ):
-            pool(sets, step=0)
+        with pytest.raises(RolloutError, match=named):
+            pool(drawn(digits_small[0], 4), step=0)
     finally:
         pool.close()
 

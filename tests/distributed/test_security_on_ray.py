@@ -111,19 +111,19 @@ def test_sockets_have_room_in_the_folder(tmp_path: Path, monkeypatch: pytest.Mon
     assert os.listdir(deep) == []
 
 
-class Gcs(gcs_service_pb2_grpc.NodeInfoGcsServiceServicer):  # type: ignore[misc]
+class Gcs(gcs_service_pb2_grpc.NodeInfoGcsServiceServicer):
     """Lets everybody in."""
 
     def CheckAlive(self, request: Any, context: Any) -> Any:
         return gcs_service_pb2.CheckAliveReply()
 
 
-class Client(ray_client_pb2_grpc.RayletDriverServicer):  # type: ignore[misc]
+class Client(ray_client_pb2_grpc.RayletDriverServicer):
     def ClusterInfo(self, request: Any, context: Any) -> Any:
         return ray_client_pb2.ClusterInfoResponse(json="{}")
 
 
-class Refuses(grpc.ServerInterceptor):  # type: ignore[misc]
+class Refuses(grpc.ServerInterceptor):
     """Refuses all, as Ray does whoever has no token."""
 
     def intercept_service(self, continuation: Any, details: Any) -> Any:
