@@ -16,6 +16,7 @@ from raydm.gradients import Pathwise
 from raydm.joint import Joint
 from raydm.learner import Step, learn
 from raydm.manipulations import FreeWeights, NetworkWeights, Weight
+from raydm.manipulations.weight import class_shares
 from raydm.networks import WeightEstimator
 from raydm.predictors import TrainingSets
 from raydm.seeding import stream
@@ -49,12 +50,13 @@ class Learned(Weighting):
         super().__init__(train, problem, settings)
         self.manipulation, self.optimizer = self._phi()
         self.manipulation.applied = torch.ones(len(train))
-        self._sum, self._epochs = np.zeros(len(train)), 0
+        self._sum = np.zeros(len(train))
 
     @property
     def weights(self) -> Weights:
         """The mean weight of each example in the latter half of the epochs done: those of single steps vary."""
-        return self._sum / self._epochs if self._epochs else np.ones(len(self.train))
+        mean = self._sum.mean()
+        return self._sum / mean if mean > 0 else np.ones(len(self.train))
 
     @property
     def phi(self) -> Weights | None:
@@ -71,7 +73,6 @@ class Learned(Weighting):
             )  # fmt: skip
             if epoch - first >= epochs // 2:
                 self._sum += self.manipulation.applied.double().numpy()
-                self._epochs += 1
             self._judge()
 
     def _joint(self) -> Joint:
@@ -90,14 +91,23 @@ class Learned(Weighting):
             )  # fmt: skip
             lr = 0.01 if isinstance(chosen.learning_rate, str) else chosen.learning_rate
             return network, torch.optim.Adam(network.parameters(), lr=lr)
-        # Where slopes go through the linear normalisation, phi = 0 for all would have none
-        start = 0.0 if chosen.straight or chosen.normalisation == "softmax" else 1.0
+        if chosen.around == "classes":
+            rest, start, decay, prior = 1.0, 1.0, 1.5, self._prior()
+        else:  # where slopes go through the linear normalisation, phi = 0 for all would have none
+            rest, decay, prior = 0.0, 10.0, None
+            start = 0.0 if chosen.straight or chosen.normalisation == "softmax" else 1.0
         free = Recorded(
             FreeWeights(len(self.train), start), task, normalisation=chosen.normalisation,
-            temperature=chosen.temperature, straight=chosen.straight,
+            temperature=chosen.temperature, straight=chosen.straight, prior=prior,
         )  # fmt: skip
-        rule = DecayedAscent(free.parameters(), chosen.learning_rate, decay=chosen.decay, floor=chosen.floor)
-        return free, rule
+        decay = chosen.decay or decay
+        return free, DecayedAscent(free.parameters(), chosen.learning_rate, decay=decay, floor=chosen.floor, rest=rest)
+
+    def _prior(self) -> Tensor:
+        task, y = self.problem.task, self.train.y
+        if task.kind != "classification" or not np.issubdtype(y.dtype, np.integer):
+            return torch.ones(len(y))
+        return class_shares(y, self.problem.valid.y, task.n_outputs)
 
     def _network(self) -> NetworkWeights:
         """A network that sees labels and losses, and features where these are a table's."""

@@ -80,7 +80,8 @@ def test_ren_s_weights_on_paper():
 
 
 @pytest.mark.parametrize("settings", [
-    {}, {"normalisation": "softmax", "decay": 1.5}, {"look_ahead": "weights", "straight": False}, {"decay": 2.0},
+    {}, {"around": "nothing"}, {"around": "nothing", "normalisation": "softmax", "decay": 1.5},
+    {"around": "nothing", "look_ahead": "weights", "straight": False}, {"decay": 2.0},
     {"weights": "network", "look_ahead": "weights", "epochs": 12}, {"unroll": 2, "look_ahead": "weights"},
     {"unroll": 4, "look_ahead": "weights", "checkpoint": True, "dev_batch": 10, "epochs": 12},
 ], ids=lambda s: ", ".join(map(str, s.values())) or "default")  # fmt: skip
