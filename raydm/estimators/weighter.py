@@ -44,8 +44,9 @@ class DataWeighter(Jointly):
         image_size: (H, W) that image files are scaled to; None: they must be of one size.
         metric: chooses the best epoch and scores: as for `DataValuator`.
         task: "classification" or "regression"; None: the labels tell.
-        epochs, warm_up, weights, around, normalisation, temperature, learning_rate, decay, floor, look_ahead, straight,
-            unroll, checkpoint, dev_batch, keep: how it learns; see `raydm.weighting.settings.WeightSettings`.
+        epochs, warm_up, weights, around, normalisation, temperature, learning_rate, decay, floor, look_ahead,
+            agreement, straight, unroll, checkpoint, dev_batch, keep: how it learns; see
+            `raydm.weighting.settings.WeightSettings`.
         validation_share: of the training rows that are held out where no validation set is given, in (0, 1).
         seeds: K trainings, of the seeds random_state, random_state + 1, ...; weights are their mean.
         run: where these run: maps a function over cases, such as `raydm.distributed.seeds.RaySeeds`; None: here, one by
@@ -88,6 +89,7 @@ class DataWeighter(Jointly):
         decay: float | None = WeightSettings.decay,
         floor: float = WeightSettings.floor,
         look_ahead: str = WeightSettings.look_ahead,
+        agreement: bool = WeightSettings.agreement,
         straight: bool = WeightSettings.straight,
         unroll: int = WeightSettings.unroll,
         checkpoint: bool = WeightSettings.checkpoint,
@@ -118,6 +120,7 @@ class DataWeighter(Jointly):
         self.decay = decay
         self.floor = floor
         self.look_ahead = look_ahead
+        self.agreement = agreement
         self.straight = straight
         self.unroll = unroll
         self.checkpoint = checkpoint

@@ -43,6 +43,8 @@ def _weight(parser: argparse.ArgumentParser) -> None:
         "around classes, 10 around nothing)")  # fmt: skip
     add("--floor", type=float, default=1e-5, help="least free weight before normalising (default 1e-5)")
     add("--look-ahead", default="zero", help="where slopes are taken: at weights of zero (default), or at the weights")
+    add("--no-agreement", dest="agreement", action="store_false", help="weights around classes move all the "
+        "way, however little halves of the trusted rows agree about them")  # fmt: skip
     add("--through-normalisation", dest="straight", action="store_false", help="slopes go through the normalisation")
     add_looking_ahead(add)
 
@@ -54,8 +56,8 @@ _KEEP = words("keep")
 _TAKES = {
     "weight": _KEEP
     | words(
-        "weights around normalisation temperature learning_rate decay floor look_ahead straight unroll checkpoint "
-        "dev_batch"
+        "weights around normalisation temperature learning_rate decay floor look_ahead agreement straight unroll "
+        "checkpoint dev_batch"
     ),
     "ren2018": _KEEP | words("dev_batch"),
     "base": _KEEP,
@@ -67,6 +69,10 @@ _RULES = (
     Rule(
         words("around decay floor straight"), lambda given: given.weights != "network",
         "is for --weights free, not for a network. Leave it out, or --weights network.",
+    ),
+    Rule(
+        words("agreement"), lambda given: given.weights == "free" and given.around == "classes",
+        "is of free weights around classes. Leave it out.",
     ),
     Rule(
         words("normalisation straight"), lambda given: given.weights == "network" or given.around == "nothing",

@@ -25,6 +25,33 @@ from raydm.weighting.rule import DecayedAscent
 from raydm.weighting.settings import WeightSettings
 from raydm.weighting.weighting import Weighting, Weights
 
+_REMEMBERED = 0.95  # of the running mean, a step
+
+
+class Agreement:
+    """What part of D^v's word about weights is more than chance, by how much two halves of it say the same.
+
+    The reliability of the whole, 2 r / (1 + r) by Spearman and Brown (1910), of the correlation r between the slopes by
+    one half and by the other, a running mean over steps; at least 0. Few trusted rows, or a predictor that fits them,
+    say little: then weights go back to where they rest.
+
+    Args:
+        joint: knows the correlation of each look-ahead.
+    """
+
+    def __init__(self, joint: Joint) -> None:
+        self._joint, self._sum, self._weight = joint, 0.0, 0.0
+
+    def __call__(self) -> float:
+        """The part, in [0, 1]; 1 where it was never judged by halves."""
+        r = self._joint.agreement
+        if r is not None:
+            self._sum, self._weight = _REMEMBERED * self._sum + r, _REMEMBERED * self._weight + 1
+        if not self._weight:
+            return 1.0
+        mean = max(0.0, self._sum / self._weight)
+        return 2 * mean / (1 + mean)
+
 
 class Recorded(Weight):
     """Keeps the weights that were last applied to each example, `applied` (N,)."""
@@ -79,7 +106,7 @@ class Learned(Weighting):
         chosen = self.settings
         return Joint(
             self.problem, unroll=chosen.unroll, checkpoint=chosen.checkpoint, look_ahead=chosen.look_ahead,
-            dev_batch=chosen.dev_batch,
+            dev_batch=chosen.dev_batch, halves=self._asks_halves,
         )  # fmt: skip
 
     def _phi(self) -> tuple[Recorded, torch.optim.Optimizer]:
@@ -100,8 +127,16 @@ class Learned(Weighting):
             FreeWeights(len(self.train), start), task, normalisation=chosen.normalisation,
             temperature=chosen.temperature, straight=chosen.straight, prior=prior,
         )  # fmt: skip
-        decay = chosen.decay or decay
-        return free, DecayedAscent(free.parameters(), chosen.learning_rate, decay=decay, floor=chosen.floor, rest=rest)
+        trust = Agreement(self.joint) if self._asks_halves else None
+        return free, DecayedAscent(
+            free.parameters(), chosen.learning_rate, decay=chosen.decay or decay, floor=chosen.floor, rest=rest,
+            trust=trust,
+        )  # fmt: skip
+
+    @property
+    def _asks_halves(self) -> bool:
+        chosen = self.settings
+        return chosen.agreement and chosen.weights == "free" and chosen.around == "classes"
 
     def _prior(self) -> Tensor:
         task, y = self.problem.task, self.train.y

@@ -27,6 +27,7 @@ class DecayedAscent(torch.optim.Optimizer):
         decay: >= 1; how fast phi forgets what earlier passes said (the release: 2 to 10).
         floor: >= 0, the least phi (the release: 1e-5).
         rest: >= 0, where phi is while nothing is known (the release: 0).
+        trust: tells what part of the move to make, in [0, 1], when a step is made; None: all of it.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class DecayedAscent(torch.optim.Optimizer):
         decay: float = 10.0,
         floor: float = 1e-5,
         rest: float = 0.0,
+        trust: Callable[[], float] | None = None,
     ) -> None:
         if lr != "batch" and not (is_number(lr) and float(lr) > 0):
             raise ParameterError.of("lr", "DecayedAscent", "a number > 0 or 'batch'", lr)
@@ -46,6 +48,7 @@ class DecayedAscent(torch.optim.Optimizer):
             raise ParameterError.of("floor", "DecayedAscent", "a number >= 0", floor)
         if not (is_number(rest) and rest >= 0):
             raise ParameterError.of("rest", "DecayedAscent", "a number >= 0", rest)
+        self._trust = trust
         super().__init__(params, {"lr": lr, "decay": decay, "floor": floor, "rest": rest})
 
     @overload
@@ -61,11 +64,11 @@ class DecayedAscent(torch.optim.Optimizer):
         for group in self.param_groups:
             for phi in group["params"]:
                 if phi.grad is not None:
-                    _move(phi, phi.grad, group)
+                    _move(phi, phi.grad, group, 1.0 if self._trust is None else self._trust())
         return loss
 
 
-def _move(phi: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
+def _move(phi: Tensor, grad: Tensor, group: dict[str, Any], trust: float) -> None:
     rows: Any = slice(None)
     if grad.is_sparse:
         grad = grad.coalesce()
@@ -73,4 +76,4 @@ def _move(phi: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
     lr, rest = group["lr"], group["rest"]
     if lr == "batch":
         lr = (rest / 2 or 1) / grad.square().mean().sqrt().clamp_min(_TINY)
-    phi[rows] = (rest + (phi[rows] - rest) / group["decay"] - lr * grad).clamp_min(group["floor"])
+    phi[rows] = (rest + (phi[rows] - rest) / group["decay"] - trust * lr * grad).clamp_min(group["floor"])

@@ -36,6 +36,8 @@ class WeightSettings:
             None for 1.5 around "classes" and 10 around "nothing".
         floor: the least free phi, >= 0.
         look_ahead: where the slopes are taken, see `raydm.joint.Joint`; "zero" costs a backward pass less.
+        agreement: whether free weights around "classes" move only as far as halves of D^v agree about them, see
+            `raydm.weighting.learned.Agreement`; of one step ahead.
         straight: whether slopes pass the normalisation by, see `raydm.manipulations.Weight`; for free phi.
         unroll: T, look-ahead steps.
         checkpoint: whether the unrolled steps are kept in part only, and made twice.
@@ -54,6 +56,7 @@ class WeightSettings:
     decay: float | None = None
     floor: float = 1e-5
     look_ahead: str = "zero"
+    agreement: bool = True
     straight: bool = True
     unroll: int = 1
     checkpoint: bool = False
