@@ -10,7 +10,6 @@ from raydm.errors import ParameterError
 
 # Where argparse stores a flag under another name than its own
 _WRITTEN = {
-    "agreement": "--no-agreement",
     "anneal": "--no-anneal",
     "magnitude": "--randaugment-m",
     "n": "--randaugment-n",

@@ -56,7 +56,7 @@ class WeightSettings:
     decay: float | None = None
     floor: float = 1e-5
     look_ahead: str = "zero"
-    agreement: bool = True
+    agreement: bool = False
     straight: bool = True
     unroll: int = 1
     checkpoint: bool = False

@@ -139,7 +139,7 @@ def test_trusted_rows_that_say_nothing_do_less_harm():
     (score, spread), (blind, wide) = done(True, True), done(True, False)
     assert score > blind + 0.1
     assert spread < 0.6 * wide
-    assert done(False, True)[0] > done(False, False)[0] - 0.01  # and where they say something, nothing is lost
+    assert done(False, True)[0] > done(False, False)[0] - 0.01  # and where they say much, nothing is lost
 
 
 def test_the_weight_of_a_wrong_label_goes_to_the_floor():
