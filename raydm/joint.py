@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -25,6 +27,7 @@ from raydm.utility import Problem, Redrawn, checked, checked_predictions, failed
 LOOK_AHEADS = ("weights", "zero")
 _ROWS = 256  # whose losses are told at once
 _FILE = "joint.safetensors"
+_FOUR = 4  # rows of D^v, of which halves say anything
 
 
 class Joint:
@@ -45,10 +48,14 @@ class Joint:
         look_ahead: where w is, that the derivative is taken at: "weights", the sets' own; or "zero" (Ren et al. 2018,
             equation 5; Hu et al.'s release nearly), for w alone: theta' is then the step of a gradient of 0.
         dev_batch: how many rows of D^v each look-ahead is judged by, drawn by the seed; None: all.
+        halves: whether a single step ahead is judged by two halves of these, so that `agreement` is known. The slope is
+            their mean: the same, but for BatchNorm, which sees a half; it takes a second pass in forward mode.
 
     Attributes:
         theta: the predictor in training.
         taken: how many times it carried.
+        agreement: the correlation, over the batch, of the slopes of w by the two halves in the last look-ahead; None
+            where it was not judged so.
     """
 
     differentiable = True
@@ -61,12 +68,14 @@ class Joint:
         checkpoint: bool = False,
         look_ahead: str = "weights",
         dev_batch: int | None = None,
+        halves: bool = False,
     ) -> None:
         check_integer("Joint", "unroll", unroll, 1)
         check_choice("Joint", "look_ahead", look_ahead, LOOK_AHEADS)
         if dev_batch is not None:
             check_integer("Joint", "dev_batch", dev_batch, 1)
         self.unroll, self.checkpoint, self.look_ahead, self.dev_batch = unroll, checkpoint, look_ahead, dev_batch
+        self.halves = halves
         self.turn_to(problem)
 
     def turn_to(self, problem: Problem) -> None:
@@ -88,6 +97,7 @@ class Joint:
         self.location, self.scale = self.predictor.targets(self.of, y, torch.ones(len(y)))
         self._dev = x, y
         self.taken = 0
+        self.agreement: float | None = None
         self._kept: tuple[Any, Tensor, Tensor, Buffers] | None = None
         self.memory: Memory = self.predictor.memory(
             self.of,
@@ -191,16 +201,32 @@ class Joint:
             grads = [torch.zeros_like(p) for p in self.theta.params]
         else:
             grads = gradients(losses, self.theta.params, [w.to(losses) / len(w)], keep=True)
-        loss, v = self._judge(inner.stepped(state, grads).params)
+        ahead = inner.stepped(state, grads).params
         if not wanted_of_w:
-            return loss, []
-        _, _, s = inner.pulled(state, grads, v, None)
-        slope = self.of.slopes(self.theta.params, s, self.theta.buffers, x, y, seed=self._seed(0))
-        if slope is None:  # an operation has no forward mode: backward twice instead, through g as a function of w
-            again = torch.ones_like(losses).requires_grad_()
-            g = gradients(losses, self.theta.params, [again], create_graph=True)
-            (slope,) = gradients(g, [again], s, keep=True)
-        return loss, [slope / len(w)]
+            return self._judge(ahead)[0], []
+
+        def slope(v: Params) -> Tensor:
+            _, _, s = inner.pulled(state, grads, v, None)
+            found = self.of.slopes(self.theta.params, s, self.theta.buffers, x, y, seed=self._seed(0))
+            if found is None:  # an operation has no forward mode: backward twice instead, through g as a function of w
+                again = torch.ones_like(losses).requires_grad_()
+                g = gradients(losses, self.theta.params, [again], create_graph=True)
+                (found,) = gradients(g, [again], s, keep=True)
+            return found / len(w)
+
+        rows = self._dev_rows()
+        self.agreement = None
+        if not self.halves or len(rows) < _FOUR:
+            loss, v = self._judge(ahead, rows)
+            return loss, [slope(v)]
+        judged = [(len(half) / len(rows), *self._judge(ahead, half)) for half in self._halved(rows)]
+        slopes = [slope(v) for _, _, v in judged]
+        self.agreement = _correlation(*slopes)
+        shares = [share for share, _, _ in judged]
+        return (
+            sum((share * loss for share, loss, _ in judged), torch.zeros(())),
+            [shares[0] * slopes[0] + shares[1] * slopes[1]],
+        )
 
     def _unrolled(self, sets: TrainingSets) -> tuple[Tensor, list[Tensor]]:
         """The loss on D^v after all minibatches, and its slopes in those of x, y and w that are wanted."""
@@ -216,11 +242,26 @@ class Joint:
         loss, each = adjoint(self._inner(), self._state(), steps, self._judge, checkpoint=self.checkpoint)
         return loss, [torch.cat(parts) for parts in zip(*each, strict=True)]
 
-    def _judge(self, params: Params) -> tuple[Tensor, Params]:
-        """The loss on D^v, or on a batch of it, and its gradient; statistics of BatchNorm are the batch's own."""
+    def _dev_rows(self) -> npt.NDArray[np.int64]:
+        """Which rows of D^v judge this step."""
+        n = len(self._dev[1])
+        if self.dev_batch is None or self.dev_batch >= n:
+            return np.arange(n)
+        return stream(self.problem.seed, "dev", self.taken).choice(n, self.dev_batch, replace=False)
+
+    def _halved(self, rows: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Two halves of rows of D^v, each class's (or of targets, near ones') in both alike."""
+        rows = stream(self.problem.seed, "halves", self.taken).permutation(rows)
+        y = self._dev[1][rows].reshape(len(rows), -1)
+        kinds = y.argmax(-1) if self.problem.task.kind == "classification" and y.shape[1] > 1 else y[:, 0]
+        rows = rows[np.argsort(kinds.numpy(), kind="stable")]
+        return rows[::2], rows[1::2]
+
+    def _judge(self, params: Params, rows: npt.NDArray[np.int64] | None = None) -> tuple[Tensor, Params]:
+        """The loss on rows of D^v, and its gradient; statistics of BatchNorm are these rows' own."""
         x, y = self._dev
-        if self.dev_batch is not None and self.dev_batch < len(y):
-            rows = stream(self.problem.seed, "dev", self.taken).choice(len(y), self.dev_batch, replace=False)
+        rows = self._dev_rows() if rows is None else rows
+        if len(rows) < len(y):
             x, y = x[rows], y[rows]
         params = [p.detach().requires_grad_() for p in params]
         x, y = x.to(self.of.device), y.to(self.of.device)
@@ -272,3 +313,10 @@ class Joint:
     def _seed(self, j: int) -> int:
         """Of dropout in the j-th minibatch: the same in the look-ahead and in the step that is then taken."""
         return int(stream(self.problem.seed, "dropout", self.taken, j).integers(2**62))
+
+
+def _correlation(a: Tensor, b: Tensor) -> float:
+    """Of two slopes (B,); 0 where one is constant."""
+    a, b = a.double() - a.double().mean(), b.double() - b.double().mean()
+    scale = float(a.norm() * b.norm())
+    return float(a @ b) / scale if scale > 0 else 0.0

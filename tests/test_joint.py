@@ -112,6 +112,32 @@ def test_slopes_of_targets_are_those_of_finite_differences(task, name):
     assert relative_error(of, sets(task), name, 6) < 1e-6
 
 
+@pytest.mark.parametrize("look_ahead", ["zero", "weights"])
+def test_halves_of_the_trusted_rows_give_their_mean_and_tell_how_much_they_agree(look_ahead):
+    def slope(given: TrainingSets, **more) -> tuple[torch.Tensor, torch.Tensor, Joint]:
+        of = warmed(
+            joint(optimizer=OPTIMIZERS["adam"], make=lambda d, c: nn.Linear(d, c), look_ahead=look_ahead, **more)
+        )
+        w = given.w.clone().requires_grad_()
+        u = of(dataclasses.replace(given, w=w), step=0)
+        return u, torch.autograd.grad(u.sum(), w)[0], of
+
+    (u, whole, plain), (again, halves, of) = slope(sets()), slope(sets(), halves=True)
+    torch.testing.assert_close(again, u)
+    torch.testing.assert_close(halves, whole)
+    assert plain.agreement is None
+    each, rows = [], of._halved(np.arange(M))
+    assert sorted(np.concatenate(rows)) == list(range(M))
+    counts = [np.bincount(of._dev[1][half], minlength=3) for half in rows]
+    assert abs(counts[0] - counts[1]).max() <= 1
+    for half in rows:  # D^v is this half alone
+        own = warmed(joint(optimizer=OPTIMIZERS["adam"], make=lambda d, c: nn.Linear(d, c), look_ahead=look_ahead))
+        own._dev = own._dev[0][half], own._dev[1][half]
+        w = sets().w.clone().requires_grad_()
+        each.append(torch.autograd.grad(own(dataclasses.replace(sets(), w=w), step=0).sum(), w)[0][0].numpy())
+    assert of.agreement == pytest.approx(np.corrcoef(*each)[0, 1], abs=1e-9)
+
+
 def test_logistic_meta_gradient_on_paper():
     # One SGD step: g_i = (p_i - onehot y_i) x_i', and dL(theta')/dw_i = -lr / B <grad L(theta'), g_i>.
     x, y = data(CLASSES, N)

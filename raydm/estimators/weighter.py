@@ -44,8 +44,9 @@ class DataWeighter(Jointly):
         image_size: (H, W) that image files are scaled to; None: they must be of one size.
         metric: chooses the best epoch and scores: as for `DataValuator`.
         task: "classification" or "regression"; None: the labels tell.
-        epochs, warm_up, weights, normalisation, temperature, learning_rate, decay, floor, look_ahead, straight, unroll,
-            checkpoint, dev_batch, keep: how it learns; see `raydm.weighting.settings.WeightSettings`.
+        epochs, warm_up, weights, around, normalisation, temperature, learning_rate, decay, floor, look_ahead,
+            agreement, straight, unroll, checkpoint, dev_batch, keep: how it learns; see
+            `raydm.weighting.settings.WeightSettings`.
         validation_share: of the training rows that are held out where no validation set is given, in (0, 1).
         seeds: K trainings, of the seeds random_state, random_state + 1, ...; weights are their mean.
         run: where these run: maps a function over cases, such as `raydm.distributed.seeds.RaySeeds`; None: here, one by
@@ -81,12 +82,14 @@ class DataWeighter(Jointly):
         epochs: int = WeightSettings.epochs,
         warm_up: int = WeightSettings.warm_up,
         weights: str = WeightSettings.weights,
+        around: str = WeightSettings.around,
         normalisation: str = WeightSettings.normalisation,
         temperature: float = WeightSettings.temperature,
         learning_rate: float | str = WeightSettings.learning_rate,
-        decay: float = WeightSettings.decay,
+        decay: float | None = WeightSettings.decay,
         floor: float = WeightSettings.floor,
         look_ahead: str = WeightSettings.look_ahead,
+        agreement: bool = WeightSettings.agreement,
         straight: bool = WeightSettings.straight,
         unroll: int = WeightSettings.unroll,
         checkpoint: bool = WeightSettings.checkpoint,
@@ -110,12 +113,14 @@ class DataWeighter(Jointly):
         self.epochs = epochs
         self.warm_up = warm_up
         self.weights = weights
+        self.around = around
         self.normalisation = normalisation
         self.temperature = temperature
         self.learning_rate = learning_rate
         self.decay = decay
         self.floor = floor
         self.look_ahead = look_ahead
+        self.agreement = agreement
         self.straight = straight
         self.unroll = unroll
         self.checkpoint = checkpoint

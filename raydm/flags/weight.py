@@ -27,10 +27,13 @@ def _weight(parser: argparse.ArgumentParser) -> None:
 
     add = parser.add_argument_group("learning").add_argument
     add("--epochs", type=int, default=10, help="passes with weights that are learned (default 10)")
-    add("--warm-up", type=int, default=2, help="passes before, with equal weights (default 2)")
+    add("--warm-up", type=int, default=0, help="passes before, with equal weights (default 0)")
     add("--keep", default="best", help="the predictor of the best epoch on the trusted rows (default), or of the last")
     add("--weights", default="free", help="free (default): a number for each row; network: of label, loss and features")
-    add("--normalisation", default="linear", help="over a batch: linear (default) or softmax")
+    add("--around", default="classes", help="what a free weight is while nothing is known: classes (default), its "
+        "class's share of the trusted rows over that of the training rows; or nothing, 0")  # fmt: skip
+    add("--normalisation", default="linear", help="over a batch, of a network and around nothing: linear (default) or "
+        "softmax")  # fmt: skip
     add("--temperature", type=float, default=1.0, help="of the softmax (default 1)")
     add(
         "--learning-rate",
@@ -38,9 +41,12 @@ def _weight(parser: argparse.ArgumentParser) -> None:
         default="batch",
         help="of the weights: a number > 0, or batch (default)",
     )
-    add("--decay", type=float, default=10.0, help="by which a free weight is divided at each step (default 10)")
+    add("--decay", type=float, help="by which a free weight's distance from that is divided at each step (default 1.5 "
+        "around classes, 10 around nothing)")  # fmt: skip
     add("--floor", type=float, default=1e-5, help="least free weight before normalising (default 1e-5)")
     add("--look-ahead", default="zero", help="where slopes are taken: at weights of zero (default), or at the weights")
+    add("--agreement", action="store_true", help="weights around classes move only as far as halves of the trusted "
+        "rows agree about them")  # fmt: skip
     add("--through-normalisation", dest="straight", action="store_false", help="slopes go through the normalisation")
     add_looking_ahead(add)
 
@@ -52,7 +58,8 @@ _KEEP = words("keep")
 _TAKES = {
     "weight": _KEEP
     | words(
-        "weights normalisation temperature learning_rate decay floor look_ahead straight unroll checkpoint dev_batch"
+        "weights around normalisation temperature learning_rate decay floor look_ahead agreement straight unroll "
+        "checkpoint dev_batch"
     ),
     "ren2018": _KEEP | words("dev_batch"),
     "base": _KEEP,
@@ -62,8 +69,16 @@ _TAKES = {
 _RULES = (
     for_texts(words("length")),
     Rule(
-        words("decay floor straight"), lambda given: given.weights != "network",
+        words("around decay floor straight"), lambda given: given.weights != "network",
         "is for --weights free, not for a network. Leave it out, or --weights network.",
+    ),
+    Rule(
+        words("agreement"), lambda given: given.weights == "free" and given.around == "classes",
+        "is of free weights around classes. Leave it out.",
+    ),
+    Rule(
+        words("normalisation straight"), lambda given: given.weights == "network" or given.around == "nothing",
+        "is of weights that share a batch. Add --around nothing, or leave it out.",
     ),
     Rule(
         words("temperature"), lambda given: given.normalisation != "linear",

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -81,7 +84,8 @@ class Weight:
 
     An action is phi of the batch's examples. The weights are these normalised over the batch, times B: their mean is 1,
     so that the predictor's learning rate means what it means without weights. Where no phi is above 0, "linear" gives
-    weights of 0: the batch has nothing to teach.
+    weights of 0: the batch has nothing to teach. With a prior they are prior_i max(phi_i, 0) instead, whoever else is
+    in the batch: it is the weight where phi is 1.
 
     Args:
         weigh: gives phi (B,) of a batch, and owns its parameters: `FreeWeights` or `NetworkWeights`.
@@ -90,6 +94,7 @@ class Weight:
         temperature: > 0.
         straight: whether the gradient passes the normalisation by, so that phi gets B times the slope of its weight, as
             in the released code, which normalises after the look-ahead; else it goes through it.
+        prior: (N,) of all training examples, >= 0 and of mean 1, such as `class_shares`; None: weights are normalised.
     """
 
     def __init__(
@@ -100,11 +105,13 @@ class Weight:
         normalisation: str = "linear",
         temperature: float = 1.0,
         straight: bool = True,
+        prior: Tensor | None = None,
     ) -> None:
         check_choice("Weight", "normalisation", normalisation, NORMALISATIONS)
         check_positive("Weight", "temperature", temperature)
         self.weigh, self.task = weigh, task
         self.normalisation, self.temperature, self.straight = normalisation, temperature, straight
+        self.prior = prior
 
     def parameters(self) -> Iterable[Tensor]:
         """phi, or the network's parameters."""
@@ -115,11 +122,15 @@ class Weight:
         return Deterministic(self.weigh(batch))
 
     def apply(self, actions: Tensor, batch: Batch) -> TrainingSets:
-        """The batch's examples with weights of mean 1; actions are (R, B)."""
-        shares = self.shares(actions)
+        """The batch's examples with their weights; actions are (R, B)."""
+        n = actions.shape[-1]
+        if self.prior is None:
+            weights = self.shares(actions) * n
+        else:
+            weights = self.prior[batch.rows].to(actions) * actions.relu()
         if self.straight:
-            shares = shares.detach() + (actions - actions.detach())  # adds 0, and the slope
-        return TrainingSets(batch.x, batch.y, shares * actions.shape[-1], self.task)
+            weights = weights.detach() + n * (actions - actions.detach())  # adds 0, and the slope
+        return TrainingSets(batch.x, batch.y, weights, self.task)
 
     def penalty(self, policy: Policy) -> Tensor:
         """None: nothing has to be explored."""
@@ -132,3 +143,19 @@ class Weight:
         positive = phi.relu()
         total = positive.sum(-1, keepdim=True)
         return positive / torch.where(total > 0, total, 1.0)
+
+
+def class_shares(y: npt.NDArray[Any], valid: npt.NDArray[Any], n_classes: int) -> Tensor:
+    """How many times commoner its class is in D^v than in the training set, for each example: (N,), of mean 1.
+
+    What an example counts where the classes' shares alone have shifted (Lipton et al. 2018, with known labels). Shares
+    of D^v are counted with 1 more of each class, so that none that it happens to lack is lost.
+
+    Args:
+        y: (N,) classes of the training examples.
+        valid: (M,) of D^v.
+        n_classes: C.
+    """
+    trained, trusted = np.bincount(y, minlength=n_classes), np.bincount(valid, minlength=n_classes) + 1.0
+    ratios = (trusted / trained.clip(1))[y]
+    return torch.from_numpy(ratios / ratios.mean()).float()

@@ -30,31 +30,39 @@ class TextClassifier(nn.Module):
         n_outputs: C.
         pooling: "mean" of the states of all tokens but padding, or that of the first token, "cls".
         dropout: its share of the pooled state, in [0, 1).
+        frozen: how many of the encoder's layers stay as they were pretrained, from the first on, and with them what is
+            in no layer, such as the embeddings; 0: all is trained. A step of the rest costs less time and memory.
 
     Raises:
         ParameterError: an argument is out of its range, or the encoder's word embedding is no plain table.
     """
 
-    def __init__(self, encoder: Any, n_outputs: int, *, pooling: Pooling = "mean", dropout: float = 0.1) -> None:
+    def __init__(
+        self, encoder: Any, n_outputs: int, *, pooling: Pooling = "mean", dropout: float = 0.1, frozen: int = 0
+    ) -> None:
         super().__init__()
         check_integer("TextClassifier", "n_outputs", n_outputs, 1)
-        _check(pooling, dropout)
+        _check(pooling, dropout, frozen)
         check_table(encoder.get_input_embeddings())
         if encoder.config.pad_token_id is None:
             raise ParameterError.of("encoder", "TextClassifier", "a model whose config names a pad_token_id", None)
-        self.encoder, self.pooling, self.n_outputs = encoder, pooling, n_outputs
+        self.encoder, self.pooling, self.n_outputs, self.frozen = encoder, pooling, n_outputs, frozen
         self.pad_id = int(encoder.config.pad_token_id)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(encoder.config.hidden_size, n_outputs)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
+        if frozen:
+            _freeze(encoder, frozen)
 
     def forward(self, x: Tensor | SoftTokens) -> Tensor:
         """(B, C) logits."""
         present = (x.ids if isinstance(x, SoftTokens) else x) != self.pad_id
-        states = self.encoder(
-            inputs_embeds=embedded(x, self.encoder.get_input_embeddings()), attention_mask=present.long()
-        ).last_hidden_state
+        tokens = embedded(x, self.encoder.get_input_embeddings())
+        longest = int(present.sum(1).max())  # padding, on the right, is not worth the time of a pass
+        if 0 < longest < present.shape[1] and not present[:, longest:].any():
+            present, tokens = present[:, :longest], tokens[:, :longest]
+        states = self.encoder(inputs_embeds=tokens, attention_mask=present.long()).last_hidden_state
         if self.pooling == "cls":
             pooled = states[:, 0]
         else:
@@ -68,6 +76,7 @@ class TextClassifier(nn.Module):
         hub.save(self.encoder, folder)
         save_file({k: v.detach().cpu().contiguous() for k, v in self.head.state_dict().items()}, folder / HEAD)
         settings = {"n_outputs": self.n_outputs, "pooling": self.pooling, "dropout": self.dropout.p}
+        settings |= {"frozen": self.frozen} if self.frozen else {}
         (folder / SETTINGS).write_text(json.dumps(settings, indent=2))
 
     @classmethod
@@ -98,21 +107,42 @@ class MakeTextClassifier:
         model: a local folder, or a name on the hub.
         pooling: see `TextClassifier`.
         dropout: see `TextClassifier`.
+        frozen: see `TextClassifier`.
     """
 
     model: str
     pooling: Pooling = "mean"
     dropout: float = 0.1
+    frozen: int = 0
 
     def __post_init__(self) -> None:
-        _check(self.pooling, self.dropout)
+        _check(self.pooling, self.dropout, self.frozen)
 
     def __call__(self, n_features: int, n_outputs: int) -> TextClassifier:
         """The module for C outputs; L, the first number, may be any."""
-        return TextClassifier(hub.load_encoder(self.model), n_outputs, pooling=self.pooling, dropout=self.dropout)
+        encoder = hub.load_encoder(self.model)
+        return TextClassifier(encoder, n_outputs, pooling=self.pooling, dropout=self.dropout, frozen=self.frozen)
 
 
-def _check(pooling: str, dropout: float) -> None:
+def _freeze(encoder: Any, layers: int) -> None:
+    """Takes all of an encoder but its last layers out of training.
+
+    Raises:
+        ParameterError: it has fewer layers, or none that can be told.
+    """
+    n = getattr(encoder.config, "num_hidden_layers", 0)
+    stacks = [part for part in encoder.modules() if isinstance(part, nn.ModuleList) and len(part) == n]
+    if len(stacks) != 1:
+        raise ParameterError.of("frozen", "TextClassifier", "0: this encoder's layers are in no single list", layers)
+    if layers > n:
+        raise ParameterError.of("frozen", "TextClassifier", f"at most {n}, the encoder's layers", layers)
+    trained = {id(p) for layer in stacks[0][layers:] for p in layer.parameters()}
+    for p in encoder.parameters():
+        p.requires_grad_(id(p) in trained)
+
+
+def _check(pooling: str, dropout: float, frozen: int) -> None:
+    check_integer("TextClassifier", "frozen", frozen, 0)
     check_choice("TextClassifier", "pooling", pooling, get_args(Pooling))
     if not (is_number(dropout) and 0 <= dropout < 1):
         raise ParameterError.of("dropout", "TextClassifier", "in [0, 1)", dropout)

@@ -16,6 +16,7 @@ from raydm.gradients import Pathwise
 from raydm.joint import Joint
 from raydm.learner import Step, learn
 from raydm.manipulations import FreeWeights, NetworkWeights, Weight
+from raydm.manipulations.weight import class_shares
 from raydm.networks import WeightEstimator
 from raydm.predictors import TrainingSets
 from raydm.seeding import stream
@@ -23,6 +24,33 @@ from raydm.utility import Problem
 from raydm.weighting.rule import DecayedAscent
 from raydm.weighting.settings import WeightSettings
 from raydm.weighting.weighting import Weighting, Weights
+
+_REMEMBERED = 0.95  # of the running mean, a step
+
+
+class Agreement:
+    """What part of D^v's word about weights is more than chance, by how much two halves of it say the same.
+
+    The reliability of the whole, 2 r / (1 + r) by Spearman and Brown (1910), of the correlation r between the slopes by
+    one half and by the other, a running mean over steps; at least 0. Few trusted rows, or a predictor that fits them,
+    say little: then weights go back to where they rest.
+
+    Args:
+        joint: knows the correlation of each look-ahead.
+    """
+
+    def __init__(self, joint: Joint) -> None:
+        self._joint, self._sum, self._weight = joint, 0.0, 0.0
+
+    def __call__(self) -> float:
+        """The part, in [0, 1]; 1 where it was never judged by halves."""
+        r = self._joint.agreement
+        if r is not None:
+            self._sum, self._weight = _REMEMBERED * self._sum + r, _REMEMBERED * self._weight + 1
+        if not self._weight:
+            return 1.0
+        mean = max(0.0, self._sum / self._weight)
+        return 2 * mean / (1 + mean)
 
 
 class Recorded(Weight):
@@ -49,12 +77,13 @@ class Learned(Weighting):
         super().__init__(train, problem, settings)
         self.manipulation, self.optimizer = self._phi()
         self.manipulation.applied = torch.ones(len(train))
-        self._sum, self._epochs = np.zeros(len(train)), 0
+        self._sum = np.zeros(len(train))
 
     @property
     def weights(self) -> Weights:
         """The mean weight of each example in the latter half of the epochs done: those of single steps vary."""
-        return self._sum / self._epochs if self._epochs else np.ones(len(self.train))
+        mean = self._sum.mean()
+        return self._sum / mean if mean > 0 else np.ones(len(self.train))
 
     @property
     def phi(self) -> Weights | None:
@@ -71,14 +100,13 @@ class Learned(Weighting):
             )  # fmt: skip
             if epoch - first >= epochs // 2:
                 self._sum += self.manipulation.applied.double().numpy()
-                self._epochs += 1
             self._judge()
 
     def _joint(self) -> Joint:
         chosen = self.settings
         return Joint(
             self.problem, unroll=chosen.unroll, checkpoint=chosen.checkpoint, look_ahead=chosen.look_ahead,
-            dev_batch=chosen.dev_batch,
+            dev_batch=chosen.dev_batch, halves=self._asks_halves,
         )  # fmt: skip
 
     def _phi(self) -> tuple[Recorded, torch.optim.Optimizer]:
@@ -90,14 +118,31 @@ class Learned(Weighting):
             )  # fmt: skip
             lr = 0.01 if isinstance(chosen.learning_rate, str) else chosen.learning_rate
             return network, torch.optim.Adam(network.parameters(), lr=lr)
-        # Where slopes go through the linear normalisation, phi = 0 for all would have none
-        start = 0.0 if chosen.straight or chosen.normalisation == "softmax" else 1.0
+        if chosen.around == "classes":
+            rest, start, decay, prior = 1.0, 1.0, 1.5, self._prior()
+        else:  # where slopes go through the linear normalisation, phi = 0 for all would have none
+            rest, decay, prior = 0.0, 10.0, None
+            start = 0.0 if chosen.straight or chosen.normalisation == "softmax" else 1.0
         free = Recorded(
             FreeWeights(len(self.train), start), task, normalisation=chosen.normalisation,
-            temperature=chosen.temperature, straight=chosen.straight,
+            temperature=chosen.temperature, straight=chosen.straight, prior=prior,
         )  # fmt: skip
-        rule = DecayedAscent(free.parameters(), chosen.learning_rate, decay=chosen.decay, floor=chosen.floor)
-        return free, rule
+        trust = Agreement(self.joint) if self._asks_halves else None
+        return free, DecayedAscent(
+            free.parameters(), chosen.learning_rate, decay=chosen.decay or decay, floor=chosen.floor, rest=rest,
+            trust=trust,
+        )  # fmt: skip
+
+    @property
+    def _asks_halves(self) -> bool:
+        chosen = self.settings
+        return chosen.agreement and chosen.weights == "free" and chosen.around == "classes"
+
+    def _prior(self) -> Tensor:
+        task, y = self.problem.task, self.train.y
+        if task.kind != "classification" or not np.issubdtype(y.dtype, np.integer):
+            return torch.ones(len(y))
+        return class_shares(y, self.problem.valid.y, task.n_outputs)
 
     def _network(self) -> NetworkWeights:
         """A network that sees labels and losses, and features where these are a table's."""

@@ -11,6 +11,7 @@ from raydm.joint_training import KEEPS
 from raydm.manipulations.weight import NORMALISATIONS
 
 KINDS = ("free", "network")
+AROUND = ("classes", "nothing")
 
 _OWNER = "WeightSettings"
 
@@ -21,15 +22,22 @@ class WeightSettings:
 
     Attributes:
         epochs: passes over the training set with weights that are learned (the release: 10).
-        warm_up: passes before, with equal weights: an untrained predictor has little to say about examples.
+        warm_up: passes before, with equal weights. Where a class is rare they do harm: once a predictor fits the rare
+            rows by heart, weights no longer teach it anything.
         weights: "free": one phi for each example (the release); "network": of its label, loss and, in tables, features.
-        normalisation: "linear" or "softmax", see `raydm.manipulations.Weight`.
+        around: what free weights are while nothing is known of an example, and go back to: "classes": 1, or with
+            classes `raydm.manipulations.weight.class_shares`, and phi multiplies it; "nothing": 0 (the release), so
+            that those that help in this batch share it all.
+        normalisation: "linear" or "softmax", see `raydm.manipulations.Weight`; of a network and around "nothing".
         temperature: of the softmax, > 0.
         learning_rate: of free phi, > 0, or "batch" (see `raydm.weighting.rule.DecayedAscent`; the release: 1, for
             slopes that the predictor's learning rate scales); of Adam for the network, where "batch" is 0.01.
-        decay: >= 1, by which free phi is divided at each step (the release: 2 to 10).
+        decay: >= 1, by which free phi's distance from where it rests is divided at each step (the release: 2 to 10);
+            None for 1.5 around "classes" and 10 around "nothing".
         floor: the least free phi, >= 0.
         look_ahead: where the slopes are taken, see `raydm.joint.Joint`; "zero" costs a backward pass less.
+        agreement: whether free weights around "classes" move only as far as halves of D^v agree about them, see
+            `raydm.weighting.learned.Agreement`; of one step ahead.
         straight: whether slopes pass the normalisation by, see `raydm.manipulations.Weight`; for free phi.
         unroll: T, look-ahead steps.
         checkpoint: whether the unrolled steps are kept in part only, and made twice.
@@ -39,14 +47,16 @@ class WeightSettings:
     """
 
     epochs: int = 10
-    warm_up: int = 2
+    warm_up: int = 0
     weights: str = "free"
+    around: str = "classes"
     normalisation: str = "linear"
     temperature: float = 1.0
     learning_rate: float | str = "batch"
-    decay: float = 10.0
+    decay: float | None = None
     floor: float = 1e-5
     look_ahead: str = "zero"
+    agreement: bool = False
     straight: bool = True
     unroll: int = 1
     checkpoint: bool = False
@@ -61,6 +71,7 @@ class WeightSettings:
             check_integer(_OWNER, "dev_batch", self.dev_batch, 1)
         for name, names in (
             ("weights", KINDS),
+            ("around", AROUND),
             ("normalisation", NORMALISATIONS),
             ("look_ahead", LOOK_AHEADS),
             ("keep", KEEPS),
@@ -69,7 +80,7 @@ class WeightSettings:
         check_positive(_OWNER, "temperature", self.temperature)
         if self.learning_rate != "batch":
             check_positive(_OWNER, "learning_rate", self.learning_rate)
-        if not (isinstance(self.decay, (int, float)) and self.decay >= 1):
+        if self.decay is not None and not (isinstance(self.decay, (int, float)) and self.decay >= 1):
             raise ParameterError.of("decay", _OWNER, "a number >= 1", self.decay)
         if not (is_number(self.floor) and self.floor >= 0):
             raise ParameterError.of("floor", _OWNER, "a number >= 0", self.floor)

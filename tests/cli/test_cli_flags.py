@@ -95,7 +95,7 @@ ALLOWED = [
     "mix --lam beta --alpha 2",
     "mix --method global-knn --lam beta --alpha 2 --label-options none",
     "weight --method base --compare weight --decay 2",  # the other one takes it
-    "weight --normalisation softmax --temperature 2",
+    "weight --around nothing --normalisation softmax --temperature 2",
     "augment --method fixed --noise .2",
     "augment --method none --compare learned --learning-rate .1",
     "augment --image-shape 8 8 1 --operations flip",

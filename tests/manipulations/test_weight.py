@@ -11,6 +11,7 @@ from raydm.data.source import Batch
 from raydm.data.task import Task
 from raydm.errors import ParameterError
 from raydm.manipulations import FreeWeights, NetworkWeights, Weight
+from raydm.manipulations.weight import class_shares
 from raydm.networks import WeightEstimator
 from raydm.testing import ManipulationContract
 
@@ -72,6 +73,22 @@ def test_where_no_phi_is_above_zero_the_batch_counts_nothing():
     w, phi = weights([0.0, -1.0, 0.0, -2.0])
     assert w.tolist() == [0, 0, 0, 0]
     assert torch.autograd.grad(w[1], phi)[0].tolist() == [0, 4, 0, 0]
+
+
+def test_weights_beside_a_prior_by_hand():
+    prior = torch.tensor([2.0, 0.5, 9.0, 1.0, 9.0, 4.0])
+    w, phi = weights([1.0, 1.5, -0.5, 2.0], prior=prior)  # of the rows 5, 0, 3, 1
+    assert w.tolist() == [4.0, 3.0, 0.0, 1.0]
+    assert torch.autograd.grad(w.sum(), phi)[0].tolist() == [4, 4, 4, 4]  # as without one
+    w, phi = weights([1.0, 1.5, -0.5, 2.0], prior=prior, straight=False)
+    assert torch.autograd.grad(w.sum(), phi)[0].tolist() == [4, 2, 0, 0.5]
+
+
+def test_shares_of_classes_by_hand():
+    y, valid = np.array([0, 0, 0, 0, 0, 0, 1, 1, 3]), np.array([0, 1, 1, 2])
+    # (1 + 1) / 6, (2 + 1) / 2, and of a class that the trusted rows lack 1 / 1; of mean (2 + 3 + 1) / 9
+    expected = np.array([2 / 6] * 6 + [3 / 2] * 2 + [1]) * 9 / 6
+    np.testing.assert_allclose(class_shares(y, valid, 4), expected, rtol=1e-6)
 
 
 def test_the_gradient_passes_by_the_normalisation_or_goes_through_it():

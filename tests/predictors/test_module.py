@@ -122,6 +122,17 @@ def test_dropout_is_drawn_by_the_seed_alone():
     assert torch.equal(predictor.fit_predict(given, given.x, seed=SEEDS), first)
 
 
+def test_mixed_precision_is_close_and_keeps_its_parameters_in_float32():
+    given, kinds = sets(), ("float32", "bfloat16")
+    exact, mixed = (
+        Module(norm, optimizer=SGD(0.1), batch_size=10, epochs=1, device="cpu", precision=kind).fit(given, seed=SEEDS)
+        for kind in kinds
+    )
+    assert all(p.dtype == torch.float32 for p in mixed.params[0])
+    assert not torch.equal(mixed.predict(given.x), exact.predict(given.x))
+    torch.testing.assert_close(mixed.predict(given.x), exact.predict(given.x), rtol=0.05, atol=0.05)
+
+
 def test_predictions_of_many_rows_are_made_in_parts():
     given = sets()
     fitted = Module(norm, optimizer=SGD(0.1), batch_size=10, epochs=1, device="cpu").fit(given, seed=SEEDS)
@@ -137,7 +148,6 @@ def test_predictions_of_many_rows_are_made_in_parts():
         ({"epochs": 0}, "'epochs'"),
         ({"batch_size": 0}, "'batch_size'"),
         ({"precision": "float16"}, "'precision'"),
-        ({"precision": "bfloat16"}, "for GPUs"),
     ],
 )
 def test_bad_arguments_are_refused(arguments: dict[str, Any], message: str):

@@ -52,6 +52,38 @@ def test_padding_changes_nothing(tiny, pooling):
     torch.testing.assert_close(module(ids[3:, :3]), module(ids)[3:], rtol=1e-12, atol=1e-12)
 
 
+def test_padding_of_all_rows_takes_no_time(tiny):
+    module, ids = classifier(tiny), ids_of(tiny)
+    seen = []
+    module.encoder.register_forward_pre_hook(
+        lambda _, __, given: seen.append(given["inputs_embeds"].shape[1]), with_kwargs=True
+    )
+    module(torch.nn.functional.pad(ids, (0, 9)))
+    holes = ids.clone()
+    holes[:, 2] = module.pad_id  # in the middle it stays where it is
+    module(holes)
+    assert seen == [int((ids != module.pad_id).sum(1).max()), ids.shape[1]]
+
+
+def test_frozen_layers_stay_as_they_were(tiny, tmp_path):
+    module, ids = MakeTextClassifier(str(tiny), frozen=1)(99, 2), ids_of(tiny)
+    trained = {name for name, p in module.named_parameters() if p.requires_grad}
+    last = {f"encoder.encoder.layer.1.{name}" for name, _ in module.encoder.encoder.layer[1].named_parameters()}
+    assert trained == last | {"head.weight", "head.bias"}
+    torch.nn.init.normal_(module.head.weight)
+    cross_entropy(module(ids), LABELS).backward()
+    assert {name for name, p in module.named_parameters() if p.grad is not None} == trained
+    module.save(tmp_path)
+    again = TextClassifier.load(tmp_path)
+    assert {name for name, p in again.named_parameters() if p.requires_grad} == trained
+    assert torch.equal(again.eval()(ids), module.eval()(ids))
+    heads = MakeTextClassifier(str(tiny), frozen=2)(99, 2)
+    assert [name for name, p in heads.named_parameters() if p.requires_grad] == ["head.weight", "head.bias"]
+    for frozen, message in ((3, "at most 2"), (-1, "'frozen'")):
+        with pytest.raises(ParameterError, match=message):
+            MakeTextClassifier(str(tiny), frozen=frozen)(99, 2)
+
+
 def test_pooling_by_its_definition(tiny):
     mean, cls, ids = classifier(tiny), classifier(tiny, pooling="cls"), ids_of(tiny)[1:2, :5]  # without padding
     states = mean.encoder(input_ids=ids).last_hidden_state

@@ -45,7 +45,13 @@ def test_by_the_batch_the_unit_of_the_slopes_has_no_influence():
     assert moved([0.5, 0.5], [0.0, 0.0], decay=2.0) == pytest.approx([0.25, 0.25])
 
 
-@pytest.mark.parametrize("bad", [{"lr": 0}, {"lr": "all"}, {"decay": 0.5}, {"floor": -1}])
+def test_phi_goes_back_to_where_it_rests():
+    assert moved([2.0, 0.0, 1.0], [0.0, 0.0, 0.2], lr=1.0, decay=4.0, rest=1.0) == pytest.approx([1.25, 0.75, 0.8])
+    # By the batch a slope of the root mean square moves it by half the rest
+    assert moved([1.0, 1.0], [3.0, -3.0], decay=2.0, rest=1.0) == pytest.approx([0.5, 1.5])
+
+
+@pytest.mark.parametrize("bad", [{"rest": -1}, {"lr": 0}, {"lr": "all"}, {"decay": 0.5}, {"floor": -1}])
 def test_bad_arguments_are_refused(bad):
     with pytest.raises(ParameterError, match=next(iter(bad))):
         DecayedAscent([torch.zeros(1, requires_grad=True)], **bad)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from raydm.networks import linear, mlp
 from raydm.predictors import SGD, make_predictor
 from raydm.predictors.module import Module
 from raydm.utility import Problem
-from raydm.weighting.learned import Learned
+from raydm.weighting.learned import Agreement, Learned
 from raydm.weighting.methods import METHODS, make_weighting
 from raydm.weighting.settings import WeightSettings
 from raydm.weighting.weighting import Weighting
@@ -80,7 +81,8 @@ def test_ren_s_weights_on_paper():
 
 
 @pytest.mark.parametrize("settings", [
-    {}, {"normalisation": "softmax", "decay": 1.5}, {"look_ahead": "weights", "straight": False}, {"decay": 2.0},
+    {}, {"around": "nothing"}, {"around": "nothing", "normalisation": "softmax", "decay": 1.5},
+    {"around": "nothing", "look_ahead": "weights", "straight": False}, {"decay": 2.0},
     {"weights": "network", "look_ahead": "weights", "epochs": 12}, {"unroll": 2, "look_ahead": "weights"},
     {"unroll": 4, "look_ahead": "weights", "checkpoint": True, "dev_batch": 10, "epochs": 12},
 ], ids=lambda s: ", ".join(map(str, s.values())) or "default")  # fmt: skip
@@ -106,6 +108,38 @@ def test_twenty_against_a_thousand():
     assert mean["weight"] > mean["base"] + 0.1
     assert mean["ren2018"] > mean["base"] + 0.1
     assert mean["proportion"] > mean["base"] + 0.1
+
+
+def test_the_reliability_of_a_whole_by_its_halves():
+    # Spearman, Brown: halves that correlate by 1/3 make a whole of reliability 1/2
+    joint = SimpleNamespace(agreement=None)
+    trust = Agreement(joint)
+    assert trust() == 1  # never judged
+    joint.agreement = 1 / 3
+    assert [trust(), trust()] == pytest.approx([0.5, 0.5])
+    joint.agreement = -1.0
+    for _ in range(100):
+        assert 0 <= trust() < 0.5
+    assert trust() == 0
+
+
+def test_trusted_rows_that_say_nothing_do_less_harm():
+    # Labels of chance: slopes by halves of D^v have little in common
+    def done(chance: bool, agreement: bool) -> tuple[float, float]:
+        found = []
+        for seed in range(3):
+            world = World(seed, (200, 200), wrong=0.3, trusted=20)
+            if chance:
+                world.valid.y[:] = np.random.default_rng(seed).permutation(world.valid.y)
+            made = world.done("weight", epochs=3, agreement=agreement)
+            found.append((made.score(world.test), made.weights.std()))
+        score, spread = np.mean(found, 0)
+        return float(score), float(spread)
+
+    (score, spread), (blind, wide) = done(True, True), done(True, False)
+    assert score > blind + 0.1
+    assert spread < 0.6 * wide
+    assert done(False, True)[0] > done(False, False)[0] - 0.01  # and where they say much, nothing is lost
 
 
 def test_the_weight_of_a_wrong_label_goes_to_the_floor():
