@@ -57,26 +57,26 @@ def run(arguments: Namespace) -> dict[str, Any]:
     with journal_of(arguments, inputs) as journal:
         mixer.utility = journal.over(mixer.utility)
         _learn(mixer, prepared, quiet=arguments.quiet)
-    judge, name = (prepared.test, "test") if prepared.test is not None else (prepared.valid, "validation")
-    figures = gains(mixer.problem_, prepared.train, mixer.pairs_, judge, arguments.test_repeats)
-    evidence = mixing_evidence(
-        mixer.mixer_, mixer.pairs_, prepared.train, mixer.candidates_, figures, name,
-        linearity_evidence(mixer.problem_, prepared.train, mixer.pairs_),
-    )  # fmt: skip
-    with journal.writing(), new_folder(out) as folder:
-        write_mix_run(
-            folder,
-            config=_config(arguments, inputs, mixer),
-            mixed=mixed_table(inputs.train, prepared.roles, mixer.pairs_, prepared.train.ids),
-            history=mixer.history_,
-            evidence=evidence,
-            mixer=mixer.mixer_,
-            task=mixer.problem_.task,
-            n_features=prepared.train.x.shape[1],
-            predictor=mixer.predictor_,
-            roles=prepared.roles,
-        )
-        plot_mixing(evidence, folder / "mixing.png", f"{inputs.name}: {arguments.method}")
+        judge, name = (prepared.test, "test") if prepared.test is not None else (prepared.valid, "validation")
+        figures = gains(mixer.problem_, prepared.train, mixer.pairs_, judge, arguments.test_repeats)
+        evidence = mixing_evidence(
+            mixer.mixer_, mixer.pairs_, prepared.train, mixer.candidates_, figures, name,
+            linearity_evidence(mixer.problem_, prepared.train, mixer.pairs_),
+        )  # fmt: skip
+        with journal.writing(), new_folder(out) as folder:
+            write_mix_run(
+                folder,
+                config=_config(arguments, inputs, mixer),
+                mixed=mixed_table(inputs.train, prepared.roles, mixer.pairs_, prepared.train.ids),
+                history=mixer.history_,
+                evidence=evidence,
+                mixer=mixer.mixer_,
+                task=mixer.problem_.task,
+                n_features=prepared.train.x.shape[1],
+                predictor=mixer.predictor_,
+                roles=prepared.roles,
+            )
+            plot_mixing(evidence, folder / "mixing.png", f"{inputs.name}: {arguments.method}")
     if name == "validation":
         _say("the figures are of the validation set, on which the settings were chosen: give --test for a fair judge")
     _say(f"the run is in {out}")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from raydm.data import fingerprint
-from raydm.errors import ParameterError, RunError
+from raydm.errors import DataError, ParameterError, RunError
 from raydm.journal import Journal
 from raydm.report.run import versions
 from raydm.storage import output
@@ -55,7 +55,11 @@ class _Kept(Journal):
 
     def __exit__(self, *error: object) -> None:
         super().__exit__(*error)
-        if error[1] is not None and not isinstance(error[1], RunError) and self.folder.exists():
+        if error[1] is None:
+            return
+        if isinstance(error[1], (ParameterError, DataError)) and not self.kept:  # it would only fail again
+            self.remove()
+        elif not isinstance(error[1], RunError) and self.folder.exists():
             say(f"what was computed is kept in {self.folder}; the same command with --resume goes on with it")
 
 

@@ -49,26 +49,26 @@ def run(arguments: Namespace) -> dict[str, Any]:
     with journal_of(arguments, inputs) as journal:
         valuator.utility = journal.over(valuator.utility)
         learn(valuator, prepared, quiet=arguments.quiet)
-    evidence = evidence_of(valuator, prepared, flipped)
-    returned = _returned(valuator)
-    figures, sentence = _judged(evidence, returned)
-    config = _config(arguments, inputs, prepared, valuator)
-    with journal.writing(), new_folder(out) as folder:
-        write_run(
-            folder,
-            config=config,
-            values=values_table(
-                prepared.train.ids, valuator.values_, valuator.selected_, flipped, valuator.standard_errors_
-            ),
-            history=valuator.history_,
-            evidence=evidence,
-            value_function=_value_function(valuator),
-            task=valuator.problem_.task,
-            n_features=prepared.train.x.shape[1],
-            predictor=valuator.predictor_,
-            roles=prepared.roles,
-            title=_title(arguments, inputs, prepared),
-        )
+        evidence = evidence_of(valuator, prepared, flipped)
+        returned = _returned(valuator)
+        figures, sentence = _judged(evidence, returned)
+        config = _config(arguments, inputs, prepared, valuator)
+        with journal.writing(), new_folder(out) as folder:
+            write_run(
+                folder,
+                config=config,
+                values=values_table(
+                    prepared.train.ids, valuator.values_, valuator.selected_, flipped, valuator.standard_errors_
+                ),
+                history=valuator.history_,
+                evidence=evidence,
+                value_function=_value_function(valuator),
+                task=valuator.problem_.task,
+                n_features=prepared.train.x.shape[1],
+                predictor=valuator.predictor_,
+                roles=prepared.roles,
+                title=_title(arguments, inputs, prepared),
+            )
     say_collapses(valuator)
     _say(sentence)
     _say(f"the run is in {out}")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
 import resource
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -33,6 +35,12 @@ def out(tmp_path: Path) -> Iterator[Path]:
     parent.mkdir()
     yield parent / "run"
     assert list(parent.iterdir()) == []
+
+
+def only_the_journal_is_left(out: Path) -> None:
+    """What was computed; a resumed run writes it once there is room."""
+    assert os.listdir(out.parent) == [".run.journal"]
+    shutil.rmtree(out.parent / ".run.journal")
 
 
 def _set(column: str, row: int, value: object) -> Change:
@@ -358,7 +366,8 @@ def test_a_failure_while_writing_leaves_nothing(
 
     monkeypatch.setattr(torn, full)
     done = call("value", files.train, "--valid", files.valid, *QUICK, "--out", out)
-    refused(done, str(out), "cannot be written (No space left on device)")
+    refused(done, str(out), "cannot be written (No space left on device)", "--resume goes on with it")
+    only_the_journal_is_left(out)
 
 
 def test_a_bug_while_writing_leaves_nothing_and_is_not_hidden(
@@ -370,16 +379,16 @@ def test_a_bug_while_writing_leaves_nothing_and_is_not_hidden(
     monkeypatch.setattr(raydm.report.run, "plot_removal", broken)
     with pytest.raises(ZeroDivisionError):
         call("value", files.train, "--valid", files.valid, *QUICK, "--out", out)
+    only_the_journal_is_left(out)
 
 
 @pytest.mark.parametrize("room", [1_000, 30_000])  # config.json ends it, or policy.safetensors
-def test_a_disk_that_is_really_full(call: Call, files: Files, tmp_path: Path, room: int) -> None:
-    parent = tmp_path / "disk"
+def test_a_disk_that_is_really_full(call: Call, files: Files, out: Path, room: int) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
     try:
-        done = call("value", files.train, "--valid", files.valid, *QUICK, "--out", parent / "deep" / "run")
+        done = call("value", files.train, "--valid", files.valid, *QUICK, "--out", out)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     refused(done, "cannot be written", "arge")  # "File too large"
-    assert not parent.exists()  # nor the folders that were made for it
+    only_the_journal_is_left(out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -219,10 +220,11 @@ def test_compare_refuses(call: Call, files: Files, flags: list[str], words: list
     assert all(word in done.err for word in words), done.err
 
 
-def test_compare_has_no_run_directory(call: Call, files: Files) -> None:
-    done = call("compare", files.train, "--valid", files.valid, "--out", "run")
-    assert done.code == 2
-    assert "--out" in done.err
+def test_compare_writes_its_line_to_a_file(call: Call, files: Files) -> None:
+    words = ("compare", files.train, "--valid", files.valid, *QUICK, "--methods", "loo", "--out", "deep/loo.json")
+    line = call(*words).line
+    assert os.listdir("deep") == ["loo.json"]
+    assert json.loads(Path("deep/loo.json").read_text()) == line
 
 
 def test_help_names_every_method_and_source(call: Call) -> None:
