@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch and FAISS: two tests at once share the cores
+
 import numpy as np
 import pytest
 import torch
