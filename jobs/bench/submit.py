@@ -99,10 +99,11 @@ def measure(url: str, environment: dict[str, str], folder: Path, runs: int) -> d
     seconds: dict[str, list[float]] = {name: [] for name in by}
     for number in range(runs + 1):
         for name, words in by.items():
+            (folder / ".run").write_text(f"{name} {number}")  # else Ray's own jobs would share a folder, and outputs
             took, done = timed(words, folder, environment)
             if done.returncode:
                 sys.exit(f"{name}: {done.stdout}{done.stderr}")
-            if number:  # the first of each uploads what the others find there
+            if number:  # the first of each starts what the others find there
                 seconds[name].append(round(took, 2))
     _, failed = timed([*by["raydm"][:4], "score", "/absent", "rows.parquet", "--address", url], folder, environment)
     middle = {name: statistics.median(each) for name, each in seconds.items()}

@@ -37,7 +37,7 @@ def run(arguments: Namespace) -> None:
     name = f"raydm-{arguments.verb}-{stamp}-{uuid.uuid4().hex[:6]}"
     with tempfile.TemporaryDirectory(prefix="raydm-") as folder:
         package = Path(folder) / "job.zip"
-        pack(files, package)
+        pack(files, package, job=name)
         words = ["python", "-m", "raydm.cli", *arguments.words]
         server.submit(words, package, name=name, metadata={"raydm": raydm.__version__, "verb": arguments.verb})
     _say(f"job {name} is submitted to {server.url}, with {len(files)} files")

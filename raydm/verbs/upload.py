@@ -17,7 +17,8 @@ _FILES = ("train", "valid", "test", "data", "weights")  # of several words each
 _FOLDERS = ("run", "apply", "model", "language_model", "wordnet")
 _NOT_SENT = {".git", "__pycache__", ".venv", "node_modules"}
 _SUFFIXES_NOT_SENT = (".pyc", ".pyo")
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # so that the same files make the same package, which Ray then has already
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+_OWN = ".raydm-job"  # Ray unpacks equal packages once, for all: what one job writes would be in the next one's way
 
 
 def files_of(arguments: Namespace) -> tuple[list[Path], list[str]]:
@@ -48,14 +49,15 @@ def files_of(arguments: Namespace) -> tuple[list[Path], list[str]]:
     return list(found), theirs
 
 
-def pack(files: list[Path], package: Path) -> None:
-    """Writes a .zip with this raydm and the files, by their relative paths."""
+def pack(files: list[Path], package: Path, *, job: str) -> None:
+    """Writes a .zip with this raydm and the files, by their relative paths; of no other job."""
     home = Path(raydm.__file__).parent
     with zipfile.ZipFile(package, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as opened:
         for file in _below(home):
             _add(opened, file, Path("raydm") / file.relative_to(home))
         for file in files:
             _add(opened, file, Path(os.path.normpath(file)))
+        opened.writestr(_told(Path(_OWN)), job)
 
 
 def _expanded(word: str, name: str) -> Iterator[Path]:
@@ -88,11 +90,15 @@ def _below(place: Path) -> Iterator[Path]:
         yield from (Path(above) / file for file in sorted(files) if not file.endswith(_SUFFIXES_NOT_SENT))
 
 
-def _add(opened: zipfile.ZipFile, file: Path, name: Path) -> None:
+def _told(name: Path) -> zipfile.ZipInfo:
     told = zipfile.ZipInfo(name.as_posix(), _EPOCH)
     told.external_attr = 0o100600 << 16
     told.compress_type = zipfile.ZIP_DEFLATED
-    with file.open("rb") as source, opened.open(told, "w", force_zip64=True) as target:
+    return told
+
+
+def _add(opened: zipfile.ZipFile, file: Path, name: Path) -> None:
+    with file.open("rb") as source, opened.open(_told(name), "w", force_zip64=True) as target:
         while chunk := source.read(2**20):
             target.write(chunk)
 

@@ -191,3 +191,12 @@ def test_a_script_of_the_folder_jobs_is_a_job_of_ray(head: Head) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert (head.folder / "out" / "by-ray" / "values.parquet").exists()
+
+
+@pytest.mark.slow
+def test_the_same_job_twice_finds_nothing_of_the_first(head: Head) -> None:
+    words = ("submit", "value", "train.csv", "--valid", "valid.csv", *QUICK, "--out", "out", "--address", head.url)
+    for _ in range(2):
+        code, out, err = head.run(*words)
+        assert code == 0, err
+        assert json.loads(out)["run"] == "out"
