@@ -55,8 +55,9 @@ def numbers(text: str) -> list[float]:
         count = round((high - low) / step)
         if not (step > 0 and 0 <= count < _MOST_NUMBERS):
             raise ValueError(text)
-        # decimal, as they were written: 3 * 0.05 is not the number 0.15
-        return [round(low + k * step, 12) for k in range(count + 1) if round(low + k * step, 12) <= high]
+        # decimal, as they were written: 3 * 0.05 is not the number 0.15; and a step such as 0.333333 ends at its end
+        steps = [k for k in range(count + 1) if low + k * step <= high + 1e-4 * step]
+        return [min(round(low + k * step, 12), high) for k in steps]
     except (ValueError, ZeroDivisionError, OverflowError) as error:
         raise argparse.ArgumentTypeError(
             f"expected LOW:HIGH:STEP, such as 0:1:0.05, or numbers with commas between, got {text!r}"

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from raydm.errors import ParameterError
+from raydm.flags.types import numbers
 from raydm.sweep.spaces import Dimension, dimension, drawn, grid, merged
 
 
@@ -80,3 +81,17 @@ def test_settings_go_into_a_config_by_their_owner() -> None:
     found = merged(base, {"predictor.epochs": 7, "method.k": 2, "steps": 6})
     assert found == {"steps": 6, "predictor_args": {"epochs": 7, "l2": 1.0}, "method_args": {"k": 2}}
     assert base == {"steps": 4, "predictor_args": {"epochs": 5, "l2": 1.0}}
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("0:1:0.25", [0, 0.25, 0.5, 0.75, 1]),
+        ("0:0.3:0.1", [0, 0.1, 0.2, 0.3]),
+        ("0:1:0.333334", [0, 0.333334, 0.666668, 1]),  # a third, rounded up: it ends at the end all the same
+        ("0:1:0.3", [0, 0.3, 0.6, 0.9]),
+        ("0.5,0.2", [0.5, 0.2]),
+    ],
+)
+def test_thresholds_are_the_decimal_numbers_that_were_written(text: str, values: list[float]) -> None:
+    assert numbers(text) == values
