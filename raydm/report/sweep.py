@@ -96,11 +96,13 @@ def _plot_parallel(finished: Sequence[Row], rows: Sequence[Row], names: Sequence
     scales = {name: Scale.of([own.get(name) for own in settings]) for name in names}
     utilities = [row["utility"] for row in finished]
     low, high = min(utilities), max(utilities)
-    colour = Normalize(low, high if high > low else low + 1e-9)
+    if not high > low:  # all alike: in the middle of some scale
+        low, high = low - 0.05 * (abs(low) or 1), high + 0.05 * (abs(high) or 1)
+    colour = Normalize(low, high)
     for row in sorted(finished, key=lambda row: row["utility"]):
         own = _settings(row)
         through = [scales[name].at(own[name]) for name in names]
-        end = (row["utility"] - low) / (high - low) if high > low else 0.5
+        end = (row["utility"] - low) / (high - low)
         top = row["trial"] == best(finished)["trial"]
         width = 3.0 if top else 1.2
         axes.plot(range(len(names) + 1), [*through, end], color=_COLOURS(colour(row["utility"])), linewidth=width,
