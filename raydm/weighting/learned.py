@@ -32,24 +32,23 @@ class Agreement:
     """What part of D^v's word about weights is more than chance, by how much two halves of it say the same.
 
     The reliability of the whole, 2 r / (1 + r) by Spearman and Brown (1910), of the correlation r between the slopes by
-    one half and by the other, a running mean over steps; at least 0. Few trusted rows, or a predictor that fits them,
-    say little: then weights go back to where they rest.
+    one half and by the other, a running mean over steps; at least 0. It begins as if halves had agreed: where a class is
+    rare, the first steps are those that count. Few trusted rows, or a predictor that fits them, say little: then weights
+    go back to where they rest.
 
     Args:
         joint: knows the correlation of each look-ahead.
     """
 
     def __init__(self, joint: Joint) -> None:
-        self._joint, self._sum, self._weight = joint, 0.0, 0.0
+        self._joint, self._mean = joint, 1.0
 
     def __call__(self) -> float:
         """The part, in [0, 1]; 1 where it was never judged by halves."""
         r = self._joint.agreement
         if r is not None:
-            self._sum, self._weight = _REMEMBERED * self._sum + r, _REMEMBERED * self._weight + 1
-        if not self._weight:
-            return 1.0
-        mean = max(0.0, self._sum / self._weight)
+            self._mean = _REMEMBERED * self._mean + (1 - _REMEMBERED) * r
+        mean = max(0.0, self._mean)
         return 2 * mean / (1 + mean)
 
 

@@ -116,7 +116,10 @@ def test_the_reliability_of_a_whole_by_its_halves():
     trust = Agreement(joint)
     assert trust() == 1  # never judged
     joint.agreement = 1 / 3
-    assert [trust(), trust()] == pytest.approx([0.5, 0.5])
+    seen = [trust() for _ in range(200)]
+    assert seen[0] == pytest.approx(2 * (0.95 + 0.05 / 3) / (1 + 0.95 + 0.05 / 3))  # it begins as if they agreed
+    assert seen == sorted(seen, reverse=True)
+    assert seen[-1] == pytest.approx(0.5, abs=1e-4)
     joint.agreement = -1.0
     for _ in range(100):
         assert 0 <= trust() < 0.5
@@ -138,7 +141,7 @@ def test_trusted_rows_that_say_nothing_do_less_harm():
 
     (score, spread), (blind, wide) = done(True, True), done(True, False)
     assert score > blind + 0.1
-    assert spread < 0.6 * wide
+    assert spread < 0.8 * wide
     assert done(False, True)[0] > done(False, False)[0] - 0.01  # and where they say much, nothing is lost
 
 
