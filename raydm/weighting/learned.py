@@ -32,9 +32,9 @@ class Agreement:
     """What part of D^v's word about weights is more than chance, by how much two halves of it say the same.
 
     The reliability of the whole, 2 r / (1 + r) by Spearman and Brown (1910), of the correlation r between the slopes by
-    one half and by the other, a running mean over steps; at least 0. It begins as if halves had agreed: where a class is
-    rare, the first steps are those that count. Few trusted rows, or a predictor that fits them, say little: then weights
-    go back to where they rest.
+    one half and by the other, a running mean over steps; at least 0. It begins as if halves had agreed: where a class
+    is rare, the first steps are those that count. Few trusted rows, or a predictor that fits them, say little: then
+    weights go back to where they rest.
 
     Args:
         joint: knows the correlation of each look-ahead.
