@@ -67,8 +67,9 @@ class Prototypes(Generator):
         self.loading = nn.Parameter(torch.zeros(self.width, self.factors))
         self.log_noise = nn.Parameter(torch.zeros(()))
         self.log_tau = nn.Parameter(torch.zeros(len(NAMES) if self.tangent_spread else 0))
-        self.register_buffer("count", torch.tensor(counts))
-        self.register_buffer("start", torch.tensor(counts).cumsum(0) - torch.tensor(counts))
+        # Follow from the counts, so that no file can say otherwise
+        self.register_buffer("count", torch.tensor(counts), persistent=False)
+        self.register_buffer("start", torch.tensor(counts).cumsum(0) - torch.tensor(counts), persistent=False)
 
     def config(self) -> dict[str, Any]:
         """The arguments that make an empty one of this kind and size."""

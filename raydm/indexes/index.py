@@ -172,8 +172,8 @@ class Index:
             index._part = index._new()
             index._part.add(faiss.rev_swig_ptr(inner.get_xb(), inner.ntotal * inner.d).reshape(-1, inner.d).copy(), ids)
         else:
-            whole.own_fields = False  # the part keeps what is inside
-            inner.this.own(True)
+            whole.id_map.clear()
+            inner.referenced_objects = [whole]  # who frees it: taken over by own(), a thousand end in a crash
             index._part = index._new((inner, ids))
         return index
 

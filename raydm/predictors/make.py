@@ -24,6 +24,7 @@ from raydm.predictors.votes import NeighborVotes
 # Adam divides a gradient by its own size. With torch's 1e-8, one that is 0 up to rounding (of the bias at the first
 # step, where targets have mean 0 or classes are balanced) moves the bias by up to lr: noise that differs by machine.
 _EPS = 1e-5
+_WIDEST = 2**20  # units of a layer: a slip of the finger, and memory is full
 
 
 def logistic(
@@ -104,6 +105,8 @@ def cnn(
 def _widths(owner: str, name: str, values: Sequence[int]) -> tuple[int, ...]:
     for value in values:
         check_integer(owner, name, value, 1)
+        if value > _WIDEST:
+            raise ParameterError.of(name, owner, f"integers <= {_WIDEST}", value)
     return tuple(values)
 
 

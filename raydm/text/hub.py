@@ -18,6 +18,7 @@ import torch
 from raydm.errors import DataError, MissingPackageError, RaydmError
 
 INSTALL = 'pip install "raydm[text]"'
+_ODD = "\u2603 \U0001f9ff"
 _NO_CODE = {"trust_remote_code": False}  # if it is left out, transformers asks whoever is at the terminal
 
 
@@ -46,9 +47,11 @@ def load_tokenizer(name: str | Path) -> Any:
     """
     package = transformers("A tokenizer")
     with _told(name, "a tokenizer"):
-        return package.AutoTokenizer.from_pretrained(
+        made = package.AutoTokenizer.from_pretrained(
             str(name), padding_side="right", truncation_side="right", **_NO_CODE
         )
+        made(_ODD)  # a vocabulary that is torn is noticed at the first unknown word alone
+        return made
 
 
 def load_encoder(name: str | Path) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import warnings
 from collections.abc import Callable, Iterator
@@ -86,11 +87,11 @@ def spoiled(content: Any, damage: Damage) -> Any:
     for what, place, how in damage:
         places = list(_places(content))
         if not places:
-            return WRONG[how] if what == "set" else [content]
+            return copy.deepcopy(WRONG[how]) if what == "set" else [content]
         inside, key = places[int(place * len(places))]
         match what:
             case "set":
-                inside[key] = WRONG[how]
+                inside[key] = copy.deepcopy(WRONG[how])  # the next step may change it
             case "remove":
                 del inside[key]
             case "wrap":
