@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch and FAISS: two tests at once share the cores
 
@@ -15,6 +16,9 @@ from sklearn.datasets import load_digits
 from raydm.data.examples import Examples
 
 torch.set_num_threads(1)  # small networks are fastest so, and results do not depend on the machine's cores
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background jobs, and what they start, ignore Ctrl-C
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples at each run, and no deadline: on a busy machine a slow one is not a failure.
 settings.register_profile("raydm", deadline=None, derandomize=True)
