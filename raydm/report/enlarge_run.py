@@ -44,7 +44,10 @@ def write_enlarge_run(
     title: str,
 ) -> None:
     """Fills an empty folder, such as `raydm.report.atomic.new_folder` gives."""
-    write_joint_run(folder, {"enlarge_format": FORMAT, **config}, prepared, history, evidence, predictor)
+    write_joint_run(
+        folder, {"enlarge_format": FORMAT, **config}, roles=prepared.roles,
+        n_features=int(prepared.train.x.shape[-1]), history=history, evidence=evidence, predictor=predictor,
+    )  # fmt: skip
     if rows is not None:
         pq.write_table(rows, folder / ROWS)
     images, labels = None, []

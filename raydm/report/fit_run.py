@@ -7,19 +7,16 @@ and what else `raydm.report.joint_run` tells. Nothing in it is pickled.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-
 from raydm.data import Roles
 from raydm.predictors import TablePredictor
-from raydm.report.joint_run import load_predictor, told_if_torn
-from raydm.report.run import dump, finite, read_config, versions
+from raydm.report.joint_run import load_predictor, told_if_torn, write_joint_run
+from raydm.report.run import read_config
 from raydm.storage import local_copy
 
 FORMAT = 1
@@ -36,24 +33,10 @@ def write_fit_run(
     roles: Roles,
 ) -> None:
     """Fills an empty folder, such as `raydm.report.atomic.new_folder` gives."""
-    labels = predictor.labels
-    state = {
-        "fit_format": FORMAT,
-        "task": {"kind": labels.task, "n_outputs": labels.n_outputs},
-        "n_features": n_features,
-        "roles": roles.to_dict(),
-        "labels": labels.to_dict(),
-        "packages": versions(),
-    }
-    dump(folder / "config.json", {**state, **config})
-    dump(folder / "evidence.json", evidence)
-    (folder / "metrics.jsonl").write_text("".join(json.dumps(finite(line), allow_nan=False) + "\n" for line in history))
-    try:
-        predictor.encoder.save(folder)
-        (folder / "predictor").mkdir()
-        predictor.fitted.save(folder / "predictor")
-    except SafetensorError as error:  # its word for a full disk, too
-        raise OSError(str(error)) from error
+    write_joint_run(
+        folder, {"fit_format": FORMAT, **config}, roles=roles, n_features=n_features, history=history,
+        evidence=evidence, predictor=predictor,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What the run directories of `raydm weight`, `raydm augment` and `raydm synthesize` share.
+"""What the run directories of `raydm weight`, `augment`, `synthesize` and `fit` share.
 
     config.json    what was run, on which data (fingerprints), by which versions
     metrics.jsonl  one line a step
@@ -19,7 +19,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from raydm.data import LabelEncoder, Prepared, Roles, TableEncoder
+from raydm.data import LabelEncoder, Roles, TableEncoder
 from raydm.data.encoding import JSON_FILE
 from raydm.data.pixels import ImageColumn
 from raydm.data.task import Task
@@ -34,17 +34,19 @@ from raydm.text.column import TokenColumn
 def write_joint_run(
     folder: Path,
     config: Mapping[str, Any],
-    prepared: Prepared,
-    history: list[dict[str, float]],
+    *,
+    roles: Roles,
+    n_features: int,
+    history: list[dict[str, Any]],
     evidence: Mapping[str, Any],
     predictor: TablePredictor,
 ) -> None:
     """Writes all that is named above into an empty folder; the config with what `load_predictor` needs of it."""
-    labels = prepared.labels
+    labels = predictor.labels
     state = {
         "task": {"kind": labels.task, "n_outputs": labels.n_outputs},
-        "n_features": int(prepared.train.x.shape[-1]),
-        "roles": prepared.roles.to_dict(),
+        "n_features": n_features,
+        "roles": roles.to_dict(),
         "labels": labels.to_dict(),
         "packages": versions(),
     }

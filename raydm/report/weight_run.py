@@ -51,7 +51,10 @@ def write_weight_run(
     title: str,
 ) -> None:
     """Fills an empty folder, such as `raydm.report.atomic.new_folder` gives."""
-    write_joint_run(folder, {"weight_format": FORMAT, **config}, prepared, history, evidence, predictor)
+    write_joint_run(
+        folder, {"weight_format": FORMAT, **config}, roles=prepared.roles,
+        n_features=int(prepared.train.x.shape[-1]), history=history, evidence=evidence, predictor=predictor,
+    )  # fmt: skip
     pq.write_table(weights_table(prepared, weights), folder / "weights.parquet")
     plot_weighting(evidence, weights, prepared, folder / "weights.png", title)
 

@@ -358,7 +358,7 @@ def test_an_empty_folder_is_a_place(call: Call, files: Files) -> None:
         "raydm.predictors.stacked.save_file",
     ],
 )
-def test_a_failure_while_writing_leaves_nothing(
+def test_a_failure_while_writing_leaves_the_journal_alone(
     call: Call, files: Files, out: Path, monkeypatch: pytest.MonkeyPatch, torn: str
 ) -> None:
     def full(*_: object, **__: object) -> None:
@@ -370,7 +370,7 @@ def test_a_failure_while_writing_leaves_nothing(
     only_the_journal_is_left(out)
 
 
-def test_a_bug_while_writing_leaves_nothing_and_is_not_hidden(
+def test_a_bug_while_writing_leaves_the_journal_and_is_not_hidden(
     call: Call, files: Files, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object, **__: object) -> None:
