@@ -11,7 +11,8 @@ a user runs it, and its peak memory is what the kernel says of its process. Prin
     steady               the same without what the command takes on one block of rows, which is its start
     network              the bare network, on one thread: h_phi of that run over blocks of encoded rows and of evidence
                          that lie in memory; it neither reads, encodes, asks the models that give evidence, nor writes
-    network_all_threads  the same blocks, dealt to as many threads as the command has
+    network_all_threads  the same blocks, dealt to as many threads as the command has: the fastest that it can be run
+    network_plain        h_phi as it is called without further thought: torch's own threads, 65,536 rows at a time
     all_models           the network and the models that give its evidence, on one thread
     ratio_to_...         steady to each of these
     cpu_ratio            steady to network, of CPU seconds: as if the command had one thread; what else the machine does
@@ -131,6 +132,21 @@ def bare(run: Run, examples: Examples, seconds: float, *, ask: bool = False, thr
     return rates
 
 
+def plain(run: Run, examples: Examples, seconds: float) -> float:
+    """Rows a second of h_phi's module itself, called on large batches that lie in memory."""
+    function: Any = run.value_function
+    seen, member = function.see(examples), function.members[0]
+    tensors = [torch.from_numpy(examples.x), member.targets(torch.from_numpy(examples.y)), seen.gaps]
+    batches = [*zip(*(tensor.split(BLOCK) for tensor in tensors), strict=True)]
+    with torch.inference_mode():
+        started, done = time.perf_counter(), 0
+        while time.perf_counter() - started < seconds:
+            for batch in batches:
+                member.estimator(*batch)
+            done += len(examples)
+    return done / len(function.members) / (time.perf_counter() - started)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
@@ -154,6 +170,7 @@ def main() -> None:
     rates = {
         "network": one,
         "network_all_threads": bare(run, examples, arguments.seconds, threads=threads)[0],
+        "network_plain": plain(run, examples, arguments.seconds),
         "all_models": bare(run, examples, arguments.seconds, ask=True)[0],
     }
     small = arguments.folder / f"rows-{features}-{ROWS}"

@@ -28,7 +28,7 @@ from raydm.data.files import (
 from raydm.errors import DataError
 
 ROWS = 8192  # of a block
-_BUFFER = 2**20  # bytes of a column chunk that are held while it is read
+_BUFFER = 2**16  # bytes of a column chunk that are held while it is read
 
 Span = tuple[int, int]  # of rows: from, to (exclusive)
 

@@ -117,8 +117,9 @@ class Numeric:
     def _scaled(self, values: npt.NDArray[np.float64]) -> Floats:
         """(N,) float32."""
         with np.errstate(over="ignore"):
-            scaled: Floats = ((values - self.mean) / self.std).astype(np.float32)
-        return scaled
+            scaled = values - self.mean
+            scaled /= self.std
+            return scaled.astype(np.float32)
 
     def state(self) -> State:
         """The attributes."""
@@ -297,9 +298,13 @@ def _numbers(column: pa.ChunkedArray, where: str) -> npt.NDArray[np.float64]:
         raise DataError(f"{where}{_first_text(column)}: Arrow type {kind} where numbers were expected.")
     if pa.types.is_temporal(kind):
         return _seconds(column)
+    values: npt.NDArray[np.float64]
     if pa.types.is_boolean(kind):
         column = column.cast(pa.uint8())
-    values: npt.NDArray[np.float64] = column.cast(pa.float64(), safe=False).to_numpy()
+    if column.null_count or not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
+        values = column.cast(pa.float64(), safe=False).to_numpy()
+    else:
+        values = column.to_numpy().astype(np.float64)  # as Arrow's cast, in a third of the time
     return values
 
 

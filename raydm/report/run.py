@@ -40,7 +40,7 @@ from raydm.report.trial import tried
 from raydm.storage import local_copy
 from raydm.valuation import ValueFunction, load_value_function
 
-FORMAT = 2
+FORMAT = 3
 _VERBS = {
     "format": "raydm value",
     "mix_format": "raydm mix",

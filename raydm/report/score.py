@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import sys
 import tempfile
 from collections import deque
@@ -27,6 +28,7 @@ from raydm.report.spill import Places, Spill
 from raydm.report.stream import write_tables
 
 BLOCK = ROWS  # as `raydm.valuation.ValueFunction.values` values them
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of malloc.h
 RANKED = 2**26  # rows up to which ranks are computed: these are sorted on disk, in at most 256 parts
 
 
@@ -65,6 +67,20 @@ class Scorer:
         return with_note(pa.Table.from_arrays(columns, schema=self.schema), events)
 
 
+def keep_memory() -> None:
+    """Lets this process keep memory that it frees, up to 256 MiB; of programs of ours alone, for it holds for good.
+
+    glibc and Arrow hand what a block took back to the kernel, and get it again page by page: a third of the time.
+    """
+    try:
+        tune = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):  # another C library
+        return
+    tune(_MMAP_THRESHOLD, 2**25)  # the most that it takes
+    tune(_TRIM_THRESHOLD, 2**28)
+    pa.set_memory_pool(pa.system_memory_pool())
+
+
 def score_here(rows: ParquetRows, scorer: Scorer, *, threads: int) -> Iterator[pa.Table]:
     """What the scorer makes of each block, in the order of the rows; by threads of this process.
 
@@ -76,7 +92,7 @@ def score_here(rows: ParquetRows, scorer: Scorer, *, threads: int) -> Iterator[p
     try:
         for first, table in rows.blocks(columns=scorer.columns, rows=BLOCK):  # the next is read while these are scored
             waiting.append(pool.submit(scorer, first, table))
-            if len(waiting) > threads:
+            if len(waiting) > 2 * threads:  # one is scored by each thread, one waits for it
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

@@ -23,7 +23,7 @@ class Spill:
 
     Args:
         folder: where there is room: 8 bytes a key, and 24 more while they are ranked.
-        dtype: of the keys: 8 bytes each, none of them NaN.
+        dtype: of the keys: float64, none of them NaN, or uint64.
 
     Attributes:
         ascending: whether each key so far was greater than the one before.
@@ -64,7 +64,7 @@ class Spill:
                         yield pairs["key"], pairs["place"]
                 elif size:
                     (pairs,) = buckets.read(bucket, size)
-                    order = np.argsort(pairs["key"], kind="stable")
+                    order = _order(pairs["key"])
                     yield pairs["key"][order], pairs["place"][order]
 
     def ranks(self) -> Iterator[Places]:
@@ -128,7 +128,8 @@ class _Buckets:
 
     def add(self, which: npt.NDArray[np.int64], records: npt.NDArray[Any]) -> None:
         """Puts each record into its bucket, behind those that are there."""
-        order = np.argsort(which, kind="stable")
+        quick = np.uint16 if len(self._begins) <= 2**16 else np.int64  # NumPy sorts 16 bits by radix
+        order = np.argsort(which.astype(quick), kind="stable")
         records, counts = records[order], np.bincount(which)
         at = 0
         for bucket in np.flatnonzero(counts).tolist():
@@ -147,6 +148,20 @@ class _Buckets:
 
     def __exit__(self, *error: object) -> None:
         self._file.close()
+
+
+def _order(keys: Keys) -> Places:
+    """Places (n,) of keys in ascending order, equal ones in theirs: radix sort, half the time of `np.argsort`."""
+    if keys.dtype.kind == "f":
+        bits = (keys + 0.0).view(np.uint64)  # + 0 makes -0 and 0 one
+        bits ^= np.where(bits >> np.uint64(63), np.uint64(2**64 - 1), np.uint64(2**63))  # now ordered as the numbers
+    else:
+        bits = np.ascontiguousarray(keys)
+    digits = bits.astype("<u8", copy=False).view("<u2").reshape(-1, 4)
+    order: Places = np.argsort(digits[:, 0], kind="stable")
+    for i in (1, 2, 3):
+        order = order[np.argsort(digits[:, i][order], kind="stable")]
+    return order
 
 
 def _which(keys: Keys, dividers: Keys) -> npt.NDArray[np.int64]:

@@ -16,7 +16,7 @@ from raydm.errors import ParameterError
 from raydm.neighborhood import machine_memory
 from raydm.report.atomic import check_free, new_file
 from raydm.report.run import Run, load_run, values_table
-from raydm.report.score import BLOCK, Scorer, mean_of, score_here, write_values
+from raydm.report.score import BLOCK, Scorer, keep_memory, mean_of, score_here, write_values
 from raydm.storage import Place, output
 from raydm.verbs.line import prints_line
 from raydm.verbs.neighbors import check_actors, parquet_only, say_notes
@@ -67,6 +67,7 @@ def _streamed(arguments: Namespace, learned: Run, threshold: float, out: Place) 
                 tables = cluster.stream(rows, scorer, columns=scorer.columns, block=BLOCK)
                 done = write_values(file, tables, scorer, said, quiet=arguments.quiet)
         else:
+            keep_memory()
             tables = score_here(rows, scorer, threads=torch.get_num_threads())
             done = write_values(file, tables, scorer, said, quiet=arguments.quiet)
     say_notes(said)

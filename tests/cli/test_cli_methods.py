@@ -157,7 +157,7 @@ def test_a_run_of_the_first_format_is_refused(call: Call, files: Files) -> None:
     Path("old/config.json").write_text(json.dumps({"format": 1, "estimator": {"n_features": 3, "hidden": 100}}))
     done = call("score", "old", files.test)
     assert done.code == 2
-    assert "is not of format 2 of `raydm value`, which this raydm reads. Run it again." in done.err
+    assert "is not of format 3 of `raydm value`, which this raydm reads. Run it again." in done.err
 
 
 # Compare

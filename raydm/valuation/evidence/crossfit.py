@@ -30,6 +30,14 @@ def marks(x: npt.NDArray[np.float32], seed: int) -> npt.NDArray[np.int64]:
     return np.fromiter(map(zlib.crc32, parts, repeat(seed & 0xFFFFFFFF)), np.int64, len(rows))
 
 
+def sums(x: npt.NDArray[np.float32]) -> npt.NDArray[np.uint64]:
+    """What also tells rows (Q, D) apart, (Q,): a multilinear hash, a tenth of the time of `marks`."""
+    words = np.ascontiguousarray(x + np.float32(0)).view(np.uint32)
+    factors = np.random.default_rng(0).integers(0, 2**63, words.shape[1], np.uint64) * np.uint64(2) + np.uint64(1)
+    found: npt.NDArray[np.uint64] = np.einsum("qd,d->q", words.astype(np.uint64), factors)
+    return found
+
+
 @dataclass(frozen=True)
 class CrossFitted:
     """K trained predictors, each without the rows of one fold.
@@ -38,28 +46,40 @@ class CrossFitted:
         models: K of them, R = 1 each; and, where there is `known`, one more that saw all rows.
         seed: deals the folds.
         n_outputs: C.
-        known: marks of the rows that any model saw, in order; others are predicted by the last. None: all go by fold.
+        known: `sums` of the rows that any model saw, in order; others are predicted by the last. None: all go by fold.
     """
 
     models: list[Fitted]
     seed: int
     n_outputs: int
-    known: npt.NDArray[np.int64] | None = None
+    known: npt.NDArray[np.uint64] | None = None
 
     def predict(self, x: npt.NDArray[np.float32], mark: npt.NDArray[np.int64] | None = None) -> Tensor:
         """For rows x (Q, D), each by the model that did not see it: (Q, C) float64; `mark` is `marks` of them."""
-        mark = marks(x, self.seed) if mark is None else mark
-        fold = mark % len(self.models)
-        if self.known is not None:
-            last = len(self.models) - 1
-            fold = np.where(_among(mark, self.known), mark % last, last)
-        out = torch.zeros(len(x), self.n_outputs, dtype=torch.float64)
+        fold = self._folds(x, mark)
+        used = np.flatnonzero(np.bincount(fold, minlength=1))
         with one_thread():
-            for k in np.unique(fold):
+            if len(used) == 1:
+                return self._said(int(used[0]), x)
+            out = torch.zeros(len(x), self.n_outputs, dtype=torch.float64)
+            for k in used.tolist():
                 own = np.flatnonzero(fold == k)
-                rows = aligned(x if len(own) == len(x) else x[own])
-                out[own] = self.models[k].predict(rows)[0].detach().cpu().double()
+                out[own] = self._said(k, x[own])
         return out
+
+    def _folds(self, x: npt.NDArray[np.float32], mark: npt.NDArray[np.int64] | None) -> npt.NDArray[np.int64]:
+        """The model (Q,) that each row is predicted by."""
+        if self.known is None:
+            fold: npt.NDArray[np.int64] = (marks(x, self.seed) if mark is None else mark) % len(self.models)
+            return fold
+        last = len(self.models) - 1
+        fold = np.full(len(x), last)
+        seen = np.flatnonzero(_among(sums(x), self.known))
+        fold[seen] = (marks(x[seen], self.seed) if mark is None else mark[seen]) % last
+        return fold
+
+    def _said(self, k: int, x: npt.NDArray[np.float32]) -> Tensor:
+        return self.models[k].predict(aligned(x))[0].detach().cpu().double()
 
     def save(self, folder: Path) -> None:
         """Writes each model into a folder of its own."""
@@ -97,7 +117,7 @@ def cross_fit(
                 raise
             except Exception as error:  # whatever a predictor of the user's own may raise
                 raise failed(what, error) from error
-    known = np.unique(mark[(sets.w[0] > 0).numpy()]) if whole else None
+    known = np.unique(sums(sets.x.numpy()[(sets.w[0] > 0).numpy()])) if whole else None
     return CrossFitted(models, seed, sets.task.n_outputs, known)
 
 
@@ -110,12 +130,12 @@ def load_cross_fitted(
         RunError: it is missing or torn.
     """
     models = [predictor.load(folder / str(k), task, n_features) for k in range(count)]
-    return CrossFitted(models, seed, task.n_outputs, None if known is None else np.unique(np.array(known, np.int64)))
+    return CrossFitted(models, seed, task.n_outputs, None if known is None else np.unique(np.array(known, np.uint64)))
 
 
-def _among(mark: npt.NDArray[np.int64], known: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+def _among(asked: npt.NDArray[np.uint64], known: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
     """As `np.isin`, for few that are known, in order, and many that are asked for."""
-    at = np.searchsorted(known, mark)
-    inside = at < len(known)
-    inside[inside] = known[at[inside]] == mark[inside]
+    if not len(known):
+        return np.zeros(len(asked), np.bool_)
+    inside: npt.NDArray[np.bool_] = known[np.minimum(np.searchsorted(known, asked), len(known) - 1)] == asked
     return inside

@@ -14,7 +14,7 @@ from torch import Tensor
 from raydm.data.task import Task
 from raydm.errors import RolloutError, RunError
 from raydm.predictors import BlackBox, Predictor, TrainingSets, make_predictor
-from raydm.valuation.evidence.crossfit import CrossFitted, cross_fit, load_cross_fitted, marks
+from raydm.valuation.evidence.crossfit import CrossFitted, cross_fit, load_cross_fitted, marks, sums
 
 CLASSES, TARGETS = Task("classification", 3), Task("regression", 1)
 SEEDS = np.zeros(1, dtype=np.int64)
@@ -79,6 +79,18 @@ def test_folds_are_about_even_and_differ_by_seed() -> None:
     table = np.histogram2d(one, other, bins=5)[0]
     assert (table > 0).sum() > 5  # another seed is not the same folds by other names
     np.testing.assert_array_equal(marks(x, 2**40 + 1), marks(x, 1))  # any integer will do
+
+
+def test_sums_tell_rows_apart_as_marks_do() -> None:
+    x = rows(5000, 3)
+    x[1000:] = np.round(x[1000:])  # of which many are equal
+    x[7] = -x[7] * 0.0
+    x[8] = 0.0
+    different = len(np.unique(x + np.float32(0), axis=0))
+    assert len(np.unique(sums(x))) == different < 2000
+    np.testing.assert_array_equal(sums(x[10:20]), sums(x)[10:20])
+    np.testing.assert_array_equal(sums(np.asfortranarray(x)), sums(x))
+    assert len(np.unique(sums(np.eye(64, dtype=np.float32)))) == 64  # where a row's ones stand counts
 
 
 # Cross-fitting
