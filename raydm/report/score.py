@@ -5,9 +5,7 @@ from __future__ import annotations
 import ctypes
 import sys
 import tempfile
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +21,7 @@ from raydm.data.prepare import encode_with_events
 from raydm.neighborhood import marks_of, notes_of, with_note
 from raydm.neighborhood.ids import refuse
 from raydm.neighborhood.rows import id_type_of
+from raydm.report.ahead import ahead
 from raydm.report.run import Run
 from raydm.report.spill import Places, Spill
 from raydm.report.stream import write_tables
@@ -87,17 +86,11 @@ def score_here(rows: ParquetRows, scorer: Scorer, *, threads: int) -> Iterator[p
     Torch has one thread in each of them, as it has where rows are in memory: the bits are the same.
     """
     before = torch.get_num_threads()
-    pool = ThreadPoolExecutor(threads, "raydm-score", initializer=partial(torch.set_num_threads, 1))
-    waiting: deque[Future[pa.Table]] = deque()
+    blocks = rows.blocks(columns=scorer.columns, rows=BLOCK)
+    one = partial(torch.set_num_threads, 1)
     try:
-        for first, table in rows.blocks(columns=scorer.columns, rows=BLOCK):  # the next is read while these are scored
-            waiting.append(pool.submit(scorer, first, table))
-            if len(waiting) > 2 * threads:  # one is scored by each thread, one waits for it
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+        yield from ahead(lambda block: scorer(*block), blocks, threads=threads, begin=one, name="raydm-score")
     finally:
-        pool.shutdown(cancel_futures=True)
         torch.set_num_threads(before)  # libraries below it have one number for all threads
 
 

@@ -11,11 +11,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from raydm.report.ahead import ahead
+
 PART = 2**18  # keys that are in memory at a time
 _SAMPLED = 64  # of each part, to find keys that divide all into parts as large
 
+_THREADS = 2  # NumPy lets them sort and search side by side
+
 Keys = npt.NDArray[Any]
 Places = npt.NDArray[np.int64]
+Buckets = npt.NDArray[np.int64]
 
 
 class Spill:
@@ -50,22 +55,24 @@ class Spill:
         """All keys in ascending order, with the places at which they were added; equal ones in that order."""
         dividers = self._dividers()
         sizes = np.zeros(2 * len(dividers) + 1, np.int64)
-        for _, keys in self._parts():
-            sizes += np.bincount(_which(keys, dividers), minlength=len(sizes))
+        for which, _, _ in self._dealt(dividers):
+            sizes += np.bincount(which, minlength=len(sizes))
         record = np.dtype([("key", self.dtype), ("place", np.int64)])
         with _Buckets(self.folder, sizes, record) as buckets:
-            for first, keys in self._parts():
+            for which, first, keys in self._dealt(dividers):
                 pairs = np.empty(len(keys), record)
                 pairs["key"], pairs["place"] = keys, np.arange(first, first + len(keys))
-                buckets.add(_which(keys, dividers), pairs)
-            for bucket, size in enumerate(sizes.tolist()):
+                buckets.add(which, pairs)
+
+            def ordered(bucket: int) -> Iterator[tuple[Keys, Places]]:
                 if bucket % 2:  # a divider itself, as often as it is there
-                    for pairs in buckets.read(bucket, PART):
-                        yield pairs["key"], pairs["place"]
-                elif size:
-                    (pairs,) = buckets.read(bucket, size)
-                    order = _order(pairs["key"])
-                    yield pairs["key"][order], pairs["place"][order]
+                    return ((pairs["key"], pairs["place"]) for pairs in buckets.read(bucket, PART))
+                (pairs,) = buckets.read(bucket, int(sizes[bucket]))
+                order = _order(pairs["key"])
+                return iter([(pairs["key"][order], pairs["place"][order])])
+
+            for some in ahead(ordered, np.flatnonzero(sizes).tolist(), threads=_THREADS):
+                yield from some
 
     def ranks(self) -> Iterator[Places]:
         """The rank of each key among all, from 1; of PART keys at a time, in the order in which they were added."""
@@ -107,6 +114,10 @@ class Spill:
     def _parts(self) -> Iterator[tuple[int, Keys]]:
         for first in range(0, self.count, PART):
             yield first, _read(self._file.fileno(), first, min(PART, self.count - first), self.dtype)
+
+    def _dealt(self, dividers: Keys) -> Iterator[tuple[Buckets, int, Keys]]:
+        """All keys, some at a time: the bucket of each (see `_which`), the place of the first, and they themselves."""
+        return ahead(lambda part: (_which(part[1], dividers), *part), self._parts(), threads=_THREADS)
 
     def _dividers(self) -> Keys:
         """Keys between which there are about PART others, by a sample."""
