@@ -215,7 +215,7 @@ def url_of(address: str) -> str:
     parts = urlsplit(url)
     if parts.username or parts.password:
         raise ParameterError("--address holds a password, which logs would keep. Use the cluster's token.")
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.hostname.isdigit():  # a port alone
         raise ParameterError(
             f"--address {address}: jobs go to the cluster's dashboard, such as http://127.0.0.1:8265; not to its GCS "
             "(port 6379) or its client (ray://)."

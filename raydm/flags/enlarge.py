@@ -86,7 +86,8 @@ def _enlarging(parser: argparse.ArgumentParser) -> Any:
     add = parser.add_argument_group("learning").add_argument
     add("--epochs", type=int, default=10, help="passes with new rows (default 10)")
     add("--warm-up", type=int, default=2, help="passes before, on the training rows alone (default 2)")
-    add("--keep", default="best", help="the predictor of the best epoch on the trusted rows (default), or of the last")
+    add("--keep", default="best", help="which epoch's predictor: best on the trusted rows (default); near-best: the "
+        "last that is no worse there but for one standard error; last")  # fmt: skip
     add("--share", type=float, help="of new rows in the loss, in (0, 1) (default: that in the number of rows)")
     add("--learning-rate", type=float, help="of what makes them (default: one that suits it)")
     add_looking_ahead(add)

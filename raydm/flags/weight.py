@@ -28,7 +28,8 @@ def _weight(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("learning").add_argument
     add("--epochs", type=int, default=10, help="passes with weights that are learned (default 10)")
     add("--warm-up", type=int, default=0, help="passes before, with equal weights (default 0)")
-    add("--keep", default="best", help="the predictor of the best epoch on the trusted rows (default), or of the last")
+    add("--keep", default="best", help="which epoch's predictor: best on the trusted rows (default); near-best: the "
+        "last that is no worse there but for one standard error; last")  # fmt: skip
     add("--weights", default="free", help="free (default): a number for each row; network: of label, loss and features")
     add("--around", default="classes", help="what a free weight is while nothing is known: classes (default), its "
         "class's share of the trusted rows over that of the training rows; or nothing, 0")  # fmt: skip

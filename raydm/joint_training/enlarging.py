@@ -17,8 +17,9 @@ from raydm.data.source import Batch
 from raydm.errors import ParameterError, RaydmError
 from raydm.gradients import Pathwise
 from raydm.joint import Joint
+from raydm.joint_training.keeping import KEEPS
 from raydm.joint_training.new_rows import NewRows, RowMaker
-from raydm.joint_training.training import KEEPS, JointTraining, TrainedOnBoth
+from raydm.joint_training.training import JointTraining, TrainedOnBoth
 from raydm.learner import Step, learn
 from raydm.manipulations import Augment, Synthesize
 from raydm.manipulations.beside import check_share
@@ -42,8 +43,8 @@ class EnlargeSettings:
         unroll: T, look-ahead steps.
         checkpoint: whether the unrolled steps are kept in part only, and made twice.
         dev_batch: rows of D^v that judge each step; None: all.
-        keep: "best": the predictor of the epoch that does best on D^v by the metric (of equals the one with the least
-            loss); "last".
+        keep: which epoch's predictor: "near-best": the last that is no worse on D^v than the best but for one standard
+            error; "best": by the metric (of equals the one with the least loss); "last".
     """
 
     epochs: int = 10

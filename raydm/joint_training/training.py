@@ -13,6 +13,7 @@ from raydm.data.examples import Examples
 from raydm.data.source import Batch, EpochBatches
 from raydm.errors import RaydmError
 from raydm.joint import Joint
+from raydm.joint_training.keeping import Keeper
 from raydm.learner import Step
 from raydm.policies import Deterministic
 from raydm.predictors import TrainingSets
@@ -21,7 +22,6 @@ from raydm.predictors.memory import Memory
 from raydm.predictors.module import Module
 from raydm.utility import Problem
 
-KEEPS = ("best", "last")
 SetsOf = Callable[[int, Batch], TrainingSets]  # of a step and its batch
 
 
@@ -31,8 +31,7 @@ class TrainingSettings(Protocol):
     Attributes:
         epochs: passes after the warm-up.
         warm_up: passes of plain training before.
-        keep: "best": the predictor of the epoch that does best on D^v by the metric (of equals the one with the least
-            loss); "last".
+        keep: which epoch's predictor, see `raydm.joint_training.keeping.Keeper`: "near-best", "best" or "last".
     """
 
     @property
@@ -68,12 +67,15 @@ class JointTraining(ABC):
         curve: for each epoch done: the metric and the mean loss on D^v.
     """
 
+    _keeps_last = False  # whatever the settings say
+
     def __init__(self, train: Examples, problem: Problem, settings: TrainingSettings) -> None:
         settings.check()
         self.train, self.problem, self.chosen = train, problem, settings
         self.joint = self._joint()
         self.curve: list[tuple[float, float]] = []
-        self._best: tuple[tuple[float, float], FittedModule] | None = None
+        keep = "last" if self._keeps_last else settings.keep
+        self._keeper = Keeper(keep, problem.metric, torch.from_numpy(problem.valid.y))
 
     @property
     def total(self) -> int:
@@ -100,9 +102,9 @@ class JointTraining(ABC):
         Raises:
             RaydmError: no epoch is done yet.
         """
-        if self._best is None:
+        if self._keeper.fitted is None:
             raise RaydmError("There is no trained predictor yet. Exhaust its steps first.")
-        return self._best[1]
+        return self._keeper.fitted
 
     def score(self, examples: Examples) -> float:
         """The problem's metric of the trained predictor on other examples, such as the test accuracy."""
@@ -150,16 +152,10 @@ class JointTraining(ABC):
 
     def _judge(self) -> None:
         """At the end of an epoch: keeps the predictor where it is to be kept."""
-        fitted = self.joint.fitted()
-        metric, loss = self._metric(fitted, self.problem.valid), self.joint.dev_loss()
-        self.curve.append((metric, loss))
-        rank = self.problem.metric.sign * metric, -loss
-        if self._best is None or self._keeps_last or rank > self._best[0]:
-            self._best = rank, fitted
-
-    @property
-    def _keeps_last(self) -> bool:
-        return self.chosen.keep == "last"
+        fitted, valid = self.joint.fitted(), self.problem.valid
+        predictions, loss = fitted.predict(torch.from_numpy(valid.x)), self.joint.dev_loss()
+        self.curve.append((float(self.problem.metric(predictions, torch.from_numpy(valid.y))), loss))
+        self._keeper.see(fitted, predictions.cpu(), loss)
 
     def _metric(self, fitted: FittedModule, examples: Examples) -> float:
         predictions = fitted.predict(torch.from_numpy(examples.x))
@@ -168,6 +164,8 @@ class JointTraining(ABC):
 
 class TrainedOnBoth(JointTraining):
     """Trained on the examples of D^v too; the last epoch is kept, for the best one on D^v says little then."""
+
+    _keeps_last = True
 
     @property
     def examples(self) -> Examples:
@@ -179,7 +177,3 @@ class TrainedOnBoth(JointTraining):
         return self._both
 
     _both: Examples | None = None
-
-    @property
-    def _keeps_last(self) -> bool:
-        return True

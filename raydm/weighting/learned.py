@@ -29,27 +29,32 @@ _REMEMBERED = 0.95  # of the running mean, a step
 
 
 class Agreement:
-    """What part of D^v's word about weights is more than chance, by how much two halves of it say the same.
+    """What part of D^v's word about weights to follow: all where classes are rarer than in D^v, else what is reliable.
 
-    The reliability of the whole, 2 r / (1 + r) by Spearman and Brown (1910), of the correlation r between the slopes by
-    one half and by the other, a running mean over steps; at least 0. It begins as if halves had agreed: where a class
-    is rare, the first steps are those that count. Few trusted rows, or a predictor that fits them, say little: then
-    weights go back to where they rest.
+    Reliable is 2 r / (1 + r), at least 0, by Spearman and Brown (1910), of the correlation r between the slopes by one
+    half of D^v and by the other, a running mean over steps that begins at 0. Few trusted rows, or a predictor that fits
+    them, say little: then weights stay where they rest. Where classes are rarer than in D^v the first steps count, and
+    need no such proof: of that part, the share of the training set that `class_shares` gives up (Kish 1965: 1 - 1 / the
+    mean of its squares), moves are made at once.
 
     Args:
         joint: knows the correlation of each look-ahead.
+        prior: (N,) where weights rest, of mean 1.
     """
 
-    def __init__(self, joint: Joint) -> None:
-        self._joint, self._mean = joint, 1.0
+    def __init__(self, joint: Joint, prior: Tensor) -> None:
+        self._joint, self._mean, self._judged = joint, 0.0, False
+        self.known = 1 - 1 / float(prior.double().square().mean())
 
     def __call__(self) -> float:
         """The part, in [0, 1]; 1 where it was never judged by halves."""
         r = self._joint.agreement
         if r is not None:
-            self._mean = _REMEMBERED * self._mean + (1 - _REMEMBERED) * r
+            self._mean, self._judged = _REMEMBERED * self._mean + (1 - _REMEMBERED) * r, True
+        if not self._judged:
+            return 1.0
         mean = max(0.0, self._mean)
-        return 2 * mean / (1 + mean)
+        return self.known + (1 - self.known) * 2 * mean / (1 + mean)
 
 
 class Recorded(Weight):
@@ -126,7 +131,7 @@ class Learned(Weighting):
             FreeWeights(len(self.train), start), task, normalisation=chosen.normalisation,
             temperature=chosen.temperature, straight=chosen.straight, prior=prior,
         )  # fmt: skip
-        trust = Agreement(self.joint) if self._asks_halves else None
+        trust = Agreement(self.joint, prior) if self._asks_halves and prior is not None else None
         return free, DecayedAscent(
             free.parameters(), chosen.learning_rate, decay=chosen.decay or decay, floor=chosen.floor, rest=rest,
             trust=trust,

@@ -42,8 +42,8 @@ class WeightSettings:
         unroll: T, look-ahead steps.
         checkpoint: whether the unrolled steps are kept in part only, and made twice.
         dev_batch: rows of D^v that judge each step; None: all.
-        keep: "best": the predictor of the epoch that does best on D^v by the metric (of equals the one with the least
-            loss; as the release); "last".
+        keep: which epoch's predictor: "near-best": the last that is no worse on D^v than the best but for one standard
+            error; "best": by the metric (of equals the one with the least loss; as the release); "last".
     """
 
     epochs: int = 10

@@ -162,6 +162,7 @@ def test_flags_of_submit_may_stand_anywhere_and_others_are_the_verb_s(here: Path
         (("data", "list"), "invalid choice: 'data'"),
         (("value", "digits", "--storage", "runs"), "--storage runs: is below the job's own folder"),
         (("value", "digits", "--address", "ray://host:10001"), "jobs go to the cluster's dashboard"),
+        (("value", "digits", "--address", "6379"), "jobs go to the cluster's dashboard"),
         (("value", "digits", "--address", "http://me:hidden@host:8265"), "--address holds a password"),
         (
             ("value", "digits", "--address", "http://127.0.0.1:9"),

@@ -113,17 +113,28 @@ def test_twenty_against_a_thousand():
 def test_the_reliability_of_a_whole_by_its_halves():
     # Spearman, Brown: halves that correlate by 1/3 make a whole of reliability 1/2
     joint = SimpleNamespace(agreement=None)
-    trust = Agreement(joint)
+    trust = Agreement(joint, torch.ones(7))
     assert trust() == 1  # never judged
     joint.agreement = 1 / 3
     seen = [trust() for _ in range(200)]
-    assert seen[0] == pytest.approx(2 * (0.95 + 0.05 / 3) / (1 + 0.95 + 0.05 / 3))  # it begins as if they agreed
-    assert seen == sorted(seen, reverse=True)
+    assert seen[0] == pytest.approx(2 * (0.05 / 3) / (1 + 0.05 / 3))  # it begins at 0
+    assert seen == sorted(seen)
     assert seen[-1] == pytest.approx(0.5, abs=1e-4)
     joint.agreement = -1.0
     for _ in range(100):
         assert 0 <= trust() < 0.5
     assert trust() == 0
+
+
+def test_where_classes_are_rarer_than_in_the_trusted_rows_moves_need_no_proof():
+    # A quarter of the rows counts 2.5, the rest .5: the mean of the squares is 1.75
+    joint = SimpleNamespace(agreement=-1.0)
+    trust = Agreement(joint, torch.tensor([2.5, 0.5, 0.5, 0.5]))
+    assert trust() == pytest.approx(1 - 1 / 1.75)
+    joint.agreement = 1.0
+    for _ in range(200):
+        trust()
+    assert trust() == pytest.approx(1, abs=1e-3)
 
 
 def test_trusted_rows_that_say_nothing_do_less_harm():
