@@ -101,7 +101,7 @@ def _read(file: Path) -> pa.Table:
 def unreadable(file: Path, error: Exception, where: str = "") -> DataError:
     """The error of a file that Arrow cannot read."""
     return DataError(
-        f"{file}{where}: cannot be read as {file.suffix}: {error}. "
+        f"{file}{where}: cannot be read as {file.suffix}: {str(error).rstrip('.')}. "
         "The file may be torn or of another format; write it anew."
     )
 
