@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from raydm.joint_training.keeping import Keeper, standard_error
+from raydm.joint_training.keeping import Keeper, averaged, standard_error
 from raydm.metrics import METRICS
+from raydm.predictors.fitted_module import FittedModule
 
 
 def says(hits: list[int]) -> torch.Tensor:
@@ -20,7 +21,7 @@ def says(hits: list[int]) -> torch.Tensor:
 
 def kept(keep: str, epochs: list[list[int]], losses: list[float] | None = None, metric: str = "accuracy") -> int:
     """The number of the epoch that is kept."""
-    keeper = Keeper(keep, METRICS[metric], torch.zeros(len(epochs[0]), dtype=torch.int64))
+    keeper = Keeper(keep, METRICS[metric], torch.zeros(len(epochs[0]), dtype=torch.int64), len(epochs))
     for number, hits in enumerate(epochs):
         made: Any = number
         keeper.see(made, says(hits), losses[number] if losses else 0.0)
@@ -68,8 +69,30 @@ def test_a_better_one_raises_the_bar():
 
 def test_one_row_says_nothing_and_a_metric_that_is_undefined_on_a_part_keeps_the_best():
     assert kept("near-best", [[1], [0]]) == 1
-    keeper = Keeper("near-best", METRICS["auc"], torch.tensor([0, 1]))  # without either row there is one class
+    keeper = Keeper("near-best", METRICS["auc"], torch.tensor([0, 1]), 2)  # without either row there is one class
     for number, hits in enumerate([[1, 0], [0, 1]]):
         made: Any = number
         keeper.see(made, says(hits), 0.0)
     assert keeper.fitted == 0
+
+
+def fitted(value: float, count: int) -> FittedModule:
+    buffers = {"running_mean": torch.tensor([2 * value]), "num_batches_tracked": torch.tensor(count)}
+    nothing: Any = None
+    return FittedModule(nothing, [[torch.tensor([value])]], [buffers], torch.zeros(1, 1), torch.ones(1, 1))
+
+
+def test_parameters_and_statistics_are_averaged_counts_are_the_last():
+    mean = averaged(averaged(fitted(1.0, 5), fitted(2.0, 10), 2), fitted(6.0, 15), 3)
+    assert mean.params[0][0].tolist() == pytest.approx([3.0])
+    assert mean.buffers[0]["running_mean"].tolist() == pytest.approx([6.0])
+    assert mean.buffers[0]["num_batches_tracked"] == 15
+
+
+@pytest.mark.parametrize(("epochs", "expected"), [(1, 1.0), (2, 2.0), (3, 2.5), (4, 3.5)])
+def test_average_is_of_the_latter_half(epochs, expected):
+    keeper = Keeper("average", METRICS["accuracy"], torch.zeros(1, dtype=torch.int64), epochs)
+    for number in range(1, epochs + 1):
+        keeper.see(fitted(float(number), number), says([1]), 0.0)
+    assert keeper.fitted is not None
+    assert keeper.fitted.params[0][0].item() == pytest.approx(expected)

@@ -9,6 +9,7 @@ from typing import Any
 from raydm.flags.common import add_storage
 from raydm.flags.joint import (
     IMAGE_SHAPE,
+    KEEP,
     add_large_sets,
     add_looking_ahead,
     add_reading,
@@ -87,7 +88,8 @@ def _enlarging(parser: argparse.ArgumentParser) -> Any:
     add("--epochs", type=int, default=10, help="passes with new rows (default 10)")
     add("--warm-up", type=int, default=2, help="passes before, on the training rows alone (default 2)")
     add("--keep", default="best", help="which epoch's predictor: best on the trusted rows (default); near-best: the "
-        "last that is no worse there but for one standard error; last")  # fmt: skip
+        "last that is no worse there but for one standard error; last; or average: the mean of the latter half's "
+        "parameters")  # fmt: skip
     add("--share", type=float, help="of new rows in the loss, in (0, 1) (default: that in the number of rows)")
     add("--learning-rate", type=float, help="of what makes them (default: one that suits it)")
     add_looking_ahead(add)
@@ -111,7 +113,7 @@ _TEXTS = words("language_model fit_epochs fit_learning_rate fit_label_learning_r
 _TRAINED = words("keep share")  # on new rows
 _REWRITTEN = _TRAINED | _TEXTS | words("copies image_shape noise masked operations")
 _COMPOSED = _TRAINED | _TEXTS | words("ratio classes generator image_shape rounds")
-_NONE = {"none": words("keep"), "base+valid": words("")}  # which keeps the last epoch
+_NONE = {"none": words("keep"), "base+valid": words("keep")}
 
 _ROWS = Rule(
     words("rows"), lambda given: given.method not in _NONE,
@@ -127,7 +129,7 @@ AUGMENT = Verb(
         **_NONE,
     },
     (
-        _ROWS, IMAGE_SHAPE, for_texts(_TEXTS | words("length wordnet")),
+        _ROWS, KEEP, IMAGE_SHAPE, for_texts(_TEXTS | words("length wordnet")),
         Rule(words("per_class"), lambda given: reads(given) != "text", "is for tables and images. Leave it out."),
         Rule(
             words("operations probability spread n magnitude"), lambda given: reads(given) == "image",
@@ -143,7 +145,7 @@ SYNTHESIZE = Verb(
     "synthesize", "learn to make whole new rows", _SYNTHESIZE, _synthesize,
     {"learned": _COMPOSED | _JOINT, "untuned": _COMPOSED, **_NONE},
     (
-        _ROWS, IMAGE_SHAPE, for_texts(_TEXTS | words("length rounds")),
+        _ROWS, KEEP, IMAGE_SHAPE, for_texts(_TEXTS | words("length rounds")),
         Rule(words("generator"), lambda given: reads(given) != "text", "is for tables and images. Leave it out."),
     ),
 )  # fmt: skip

@@ -74,3 +74,8 @@ IMAGE_SHAPE = Rule(
     words("image_shape"), lambda given: given.text is None and given.image is None,
     "is for tables whose features are an image. Leave it out, or --text and --image.",
 )  # fmt: skip
+
+KEEP = Rule(
+    words("keep"), lambda given: given.keep == "average" or {given.method, *given.compare} != {"base+valid"},
+    "is for other methods than base+valid, which keeps the last epoch, or the mean: --keep average. Leave it out.",
+)  # fmt: skip

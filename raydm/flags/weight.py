@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from raydm.flags.common import add_storage
-from raydm.flags.joint import add_large_sets, add_looking_ahead, add_reading, add_seeds_place, for_texts
+from raydm.flags.joint import KEEP, add_large_sets, add_looking_ahead, add_reading, add_seeds_place, for_texts
 from raydm.flags.rules import Rule, words
 from raydm.flags.types import number_or
 from raydm.flags.verb import Verb
@@ -29,7 +29,8 @@ def _weight(parser: argparse.ArgumentParser) -> None:
     add("--epochs", type=int, default=10, help="passes with weights that are learned (default 10)")
     add("--warm-up", type=int, default=0, help="passes before, with equal weights (default 0)")
     add("--keep", default="best", help="which epoch's predictor: best on the trusted rows (default); near-best: the "
-        "last that is no worse there but for one standard error; last")  # fmt: skip
+        "last that is no worse there but for one standard error; last; or average: the mean of the latter half's "
+        "parameters")  # fmt: skip
     add("--weights", default="free", help="free (default): a number for each row; network: of label, loss and features")
     add("--around", default="classes", help="what a free weight is while nothing is known: classes (default), its "
         "class's share of the trusted rows over that of the training rows; or nothing, 0")  # fmt: skip
@@ -64,10 +65,11 @@ _TAKES = {
     ),
     "ren2018": _KEEP | words("dev_batch"),
     "base": _KEEP,
-    "base+valid": words(""),  # the last epoch is kept
+    "base+valid": _KEEP,
     "proportion": _KEEP,
 }
 _RULES = (
+    KEEP,
     for_texts(words("length")),
     Rule(
         words("around decay floor straight"), lambda given: given.weights != "network",

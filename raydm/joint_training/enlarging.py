@@ -44,7 +44,8 @@ class EnlargeSettings:
         checkpoint: whether the unrolled steps are kept in part only, and made twice.
         dev_batch: rows of D^v that judge each step; None: all.
         keep: which epoch's predictor: "near-best": the last that is no worse on D^v than the best but for one standard
-            error; "best": by the metric (of equals the one with the least loss); "last".
+            error; "best": by the metric (of equals the one with the least loss); "last"; or
+            "average": the mean of all parameters after each epoch of the latter half.
     """
 
     epochs: int = 10

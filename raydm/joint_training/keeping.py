@@ -1,4 +1,4 @@
-"""Which epoch's predictor is kept: the best on D^v, the last, or the last that is no worse than chance explains."""
+"""What is kept of a training: the predictor of an epoch, the last or one that D^v chooses, or a mean of them."""
 
 from __future__ import annotations
 
@@ -10,33 +10,42 @@ from raydm.errors import DataError
 from raydm.metrics import Metric
 from raydm.predictors.fitted_module import FittedModule
 
-KEEPS = ("near-best", "best", "last")
+KEEPS = ("near-best", "best", "last", "average")
 _GROUPS = 50  # of the jackknife, at most
 
 
 class Keeper:
-    """Sees the predictor of each epoch, and keeps one.
+    """Sees the predictor of each epoch, and keeps one, or their mean.
 
     Few trusted rows cannot tell epochs apart, and the best of many by chance is an early one, badly trained: so
     "near-best" keeps the last whose metric is within one standard error of the best one's (the rule of Breiman et al.
-    1984, section 3.4.3, here for epochs). Many trusted rows keep the best.
+    1984, section 3.4.3, here for epochs). Many trusted rows keep the best. "average" asks D^v nothing: it keeps the
+    mean of all parameters after each epoch of the latter half (Izmailov et al. 2018, algorithm 1, at a constant step
+    length; BatchNorm's running statistics are averaged as well, not taken anew).
 
     Args:
-        keep: "near-best"; "best": by the metric, of equals the one with the least loss; "last".
+        keep: "near-best"; "best": by the metric, of equals the one with the least loss; "last"; "average".
         metric: judges.
         y: (M,) or (M, C), the truth of D^v.
+        epochs: how many it will see; of those before the latter half "average" keeps the last.
 
     Attributes:
         fitted: what is kept; None before the first epoch.
     """
 
-    def __init__(self, keep: str, metric: Metric, y: Tensor) -> None:
-        self.keep, self.metric, self.y = keep, metric, y
+    def __init__(self, keep: str, metric: Metric, y: Tensor, epochs: int) -> None:
+        self.keep, self.metric, self.y, self.epochs = keep, metric, y, epochs
         self.fitted: FittedModule | None = None
+        self._seen = 0
         self._best: tuple[tuple[float, float], Tensor] | None = None
 
     def see(self, fitted: FittedModule, predictions: Tensor, loss: float) -> None:
         """An epoch's predictor, what it says of D^v (1, M, C), and its mean loss there."""
+        if self.keep == "average":
+            self._seen += 1
+            among = self._seen - self.epochs // 2
+            self.fitted = fitted if self.fitted is None or among <= 1 else averaged(self.fitted, fitted, among)
+            return
         rank = float(self.metric.utility(predictions, self.y)), -loss
         better = self._best is None or rank > self._best[0]
         if better or self.keep == "last" or (self.keep == "near-best" and self._is_near(predictions)):
@@ -49,6 +58,20 @@ class Keeper:
         (best, _), of_best = self._best
         behind = best - float(self.metric.utility(predictions, self.y))
         return behind <= (1 + 1e-9) * standard_error(self.metric, of_best, predictions, self.y)
+
+
+def averaged(mean: FittedModule, new: FittedModule, n: int) -> FittedModule:
+    """The mean of n predictors of one architecture from that of n - 1 and the n-th; counts among buffers are its."""
+    return FittedModule(
+        new.of,
+        [[m.lerp(p, 1 / n) for m, p in zip(*pair, strict=True)] for pair in zip(mean.params, new.params, strict=True)],
+        [
+            {k: m[k].lerp(b, 1 / n) if b.is_floating_point() else b for k, b in of.items()}
+            for m, of in zip(mean.buffers, new.buffers, strict=True)
+        ],
+        new.location,
+        new.scale,
+    )
 
 
 def standard_error(metric: Metric, a: Tensor, b: Tensor, y: Tensor) -> float:

@@ -31,7 +31,8 @@ class TrainingSettings(Protocol):
     Attributes:
         epochs: passes after the warm-up.
         warm_up: passes of plain training before.
-        keep: which epoch's predictor, see `raydm.joint_training.keeping.Keeper`: "near-best", "best" or "last".
+        keep: which epoch's predictor, see `raydm.joint_training.keeping.Keeper`: "near-best", "best", "last" or
+            "average".
     """
 
     @property
@@ -67,15 +68,16 @@ class JointTraining(ABC):
         curve: for each epoch done: the metric and the mean loss on D^v.
     """
 
-    _keeps_last = False  # whatever the settings say
+    _keeps_last = False  # where the settings would ask D^v
 
     def __init__(self, train: Examples, problem: Problem, settings: TrainingSettings) -> None:
         settings.check()
         self.train, self.problem, self.chosen = train, problem, settings
         self.joint = self._joint()
         self.curve: list[tuple[float, float]] = []
-        keep = "last" if self._keeps_last else settings.keep
-        self._keeper = Keeper(keep, problem.metric, torch.from_numpy(problem.valid.y))
+        keep = "last" if self._keeps_last and settings.keep != "average" else settings.keep
+        epochs = settings.warm_up + settings.epochs
+        self._keeper = Keeper(keep, problem.metric, torch.from_numpy(problem.valid.y), epochs)
 
     @property
     def total(self) -> int:
@@ -163,7 +165,7 @@ class JointTraining(ABC):
 
 
 class TrainedOnBoth(JointTraining):
-    """Trained on the examples of D^v too; the last epoch is kept, for the best one on D^v says little then."""
+    """Trained on the examples of D^v too; the last epoch is kept (or the mean), for the best one on D^v says little."""
 
     _keeps_last = True
 

@@ -43,7 +43,8 @@ class WeightSettings:
         checkpoint: whether the unrolled steps are kept in part only, and made twice.
         dev_batch: rows of D^v that judge each step; None: all.
         keep: which epoch's predictor: "near-best": the last that is no worse on D^v than the best but for one standard
-            error; "best": by the metric (of equals the one with the least loss; as the release); "last".
+            error; "best": by the metric (of equals the one with the least loss; as the release); "last";
+            or "average": the mean of all parameters after each epoch of the latter half.
     """
 
     epochs: int = 10

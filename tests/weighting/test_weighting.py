@@ -211,6 +211,17 @@ def test_the_best_epoch_on_the_validation_set_is_kept():
     assert float(metric) == last.curve[-1][0]
 
 
+@pytest.mark.parametrize("method", ["weight", "base+valid"])
+def test_the_mean_of_the_latter_half_is_kept(method):
+    world = World(1, (20, 200))
+    # Shorter trainings end where the longest one passes
+    each = [world.done(method, epochs=epochs, keep="last").fitted.params[0] for epochs in (3, 4, 5)]
+    averaged = world.done(method, epochs=5, keep="average").fitted.params[0]
+    for mean, *parts in zip(averaged, *each, strict=True):
+        torch.testing.assert_close(mean, torch.stack(parts).mean(0))
+    assert not torch.equal(averaged[0], each[-1][0])
+
+
 def test_regression_is_weighted_too():
     rng = np.random.default_rng(0)
 
