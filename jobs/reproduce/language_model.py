@@ -22,8 +22,9 @@ import numpy as np
 from raydm.data.downloads import find_file
 from raydm.data.sets import SETS
 from raydm.errors import RaydmError
+from raydm.report.atomic import new_folder
 from raydm.seeding import stream
-from raydm.text import TextGenerator, Tokenizer, epochs_of
+from raydm.text import TextGenerator, Tokenizer, epochs_of, hub
 
 
 def texts_of(name: str) -> list[str]:
@@ -39,7 +40,8 @@ def adapt(given: argparse.Namespace) -> None:
     first = texts_of(given.sets[0])
     order = stream(given.seed, "texts").permutation(len(first))
     held_out = [first[row] for row in order[: given.valid]]
-    texts = [first[row] for row in order[given.valid :]] + [t for name in given.sets[1:] for t in texts_of(name)]
+    texts = [first[row] for row in order[given.valid :][: given.most]]
+    texts += [text for name in given.sets[1:] for text in texts_of(name)[: given.most]]
     generator = TextGenerator.pretrained(given.model, 1, tokenizer=tokenizer, seed=given.seed)
     done = epochs_of(
         generator, tokenizer(texts), None, seed=given.seed, epochs=given.epochs, batch_size=given.batch_size,
@@ -49,9 +51,9 @@ def adapt(given: argparse.Namespace) -> None:
         assert epoch.valid_loss is not None
         line = {"epoch": epoch.epoch, "perplexity": math.exp(epoch.loss), "valid": math.exp(epoch.valid_loss)}
         print(json.dumps(line | {"texts": len(texts), "seconds": round(epoch.seconds, 1)}), flush=True)
-    given.out.mkdir(parents=True)
-    generator.model.save_pretrained(str(given.out))
-    tokenizer.save(given.out)
+    with new_folder(given.out) as made:
+        hub.save(generator.model, made)
+        tokenizer.save(made)
 
 
 def main() -> None:
@@ -64,6 +66,7 @@ def main() -> None:
     made.add_argument("--lr", type=float, default=5e-4)
     made.add_argument("--length", type=int, default=32)
     made.add_argument("--valid", type=int, default=500)
+    made.add_argument("--most", type=int, metavar="N", help="texts of each set (default: all)")
     made.add_argument("--seed", type=int, default=0)
     given = made.parse_args()
     if given.out.exists():

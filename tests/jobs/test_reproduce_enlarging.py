@@ -13,6 +13,7 @@ import pytest
 from text_kit import write_tiny_bert
 
 from raydm.data import describe_sets
+from raydm.text import TextGenerator, Tokenizer
 
 FOLDER = Path(__file__).parents[2] / "jobs" / "reproduce"
 
@@ -21,7 +22,7 @@ FOLDER = Path(__file__).parents[2] / "jobs" / "reproduce"
 def job(monkeypatch):
     monkeypatch.syspath_prepend(str(FOLDER))
     yield importlib.import_module
-    for name in ("common", "weighting", "augmenting", "synthesizing"):
+    for name in ("common", "weighting", "augmenting", "synthesizing", "language_model"):
         sys.modules.pop(name, None)  # names so plain are not left to other tests
 
 
@@ -45,6 +46,19 @@ def test_low_data_of_sst5(job, monkeypatch, capsys, tmp_path):
         assert 0 <= run["worst_class"] <= run["accuracy"] <= 1
         assert run["setting"] == "sst5-low"
     assert [r["accuracy"]["mean"] for r in lines[3:6]] == [r["accuracy"] for r in lines[:3]]
+
+
+def test_a_language_model_learns_words_and_is_written_whole(job, monkeypatch, capsys, tmp_path):
+    if not any(s["name"] == "trec" and s["source"] == "RAYDM_DATA" for s in describe_sets()):
+        pytest.skip(f"trec: not in the folder that RAYDM_DATA names ({os.environ.get('RAYDM_DATA')})")
+    tiny, out = write_tiny_bert(tmp_path / "tiny", head=False), tmp_path / "adapted"
+    words = ("trec", "--model", str(tiny), "--out", str(out), "--epochs", "3", "--most", "300", "--valid", "100")
+    epochs = lines_of(job("language_model"), monkeypatch, capsys, *words, "--lr", "1e-2", "--length", "12")
+    assert [(line["epoch"], line["texts"]) for line in epochs] == [(1, 300), (2, 300), (3, 300)]
+    assert epochs[-1]["valid"] < epochs[0]["valid"]
+    assert not TextGenerator.pretrained(out, 6, tokenizer=Tokenizer(out)).head_is_new
+    with pytest.raises(SystemExit, match="is there already"):
+        lines_of(job("language_model"), monkeypatch, capsys, *words)
 
 
 def test_synthesis_of_digits(job, monkeypatch, capsys):
