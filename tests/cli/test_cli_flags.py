@@ -52,6 +52,7 @@ REFUSED = [
     ("augment --method fixed --per-class", "--per-class is for"),
     ("augment --method none --copies 2", "--copies is for --method learned, fixed or synonyms"),
     ("augment --method base+valid --share .5", "--share is for"),
+    ("synthesize --method base+valid --keep best", "--keep is for"),
     ("augment --image x --randaugment-n 3", "--randaugment-n is for --method fixed"),
     ("augment --image x --method fixed --spread .3", "--spread is for --method learned"),
     ("augment --text x --method fixed --wordnet w", "--wordnet is for --method synonyms"),
@@ -95,6 +96,8 @@ ALLOWED = [
     "mix --lam beta --alpha 2",
     "mix --method global-knn --lam beta --alpha 2 --label-options none",
     "weight --method base --compare weight --decay 2",  # the other one takes it
+    "weight --method base+valid --compare base --keep last",
+    "weight --method base+valid --keep average",
     "weight --around nothing --normalisation softmax --temperature 2",
     "augment --method fixed --noise .2",
     "augment --method none --compare learned --learning-rate .1",
