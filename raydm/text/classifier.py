@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from raydm.checks import check_choice, check_integer, is_number
 from raydm.errors import ParameterError, RaydmError, RunError
 from raydm.text import hub
+from raydm.text.frozen import FrozenLayers
 from raydm.text.soft import SoftTokens, check_table, embedded
 
 Pooling = Literal["mean", "cls"]
@@ -31,7 +33,8 @@ class TextClassifier(nn.Module):
         pooling: "mean" of the states of all tokens but padding, or that of the first token, "cls".
         dropout: its share of the pooled state, in [0, 1).
         frozen: how many of the encoder's layers stay as they were pretrained, from the first on, and with them what is
-            in no layer, such as the embeddings; 0: all is trained. A step of the rest costs less time and memory.
+            in no layer, such as the embeddings; 0: all is trained. They are without dropout, and what they make of a
+            text is computed once (see `raydm.text.frozen`), so that a step costs less time and memory.
 
     Raises:
         ParameterError: an argument is out of its range, or the encoder's word embedding is no plain table.
@@ -52,8 +55,14 @@ class TextClassifier(nn.Module):
         self.head = nn.Linear(encoder.config.hidden_size, n_outputs)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
-        if frozen:
-            _freeze(encoder, frozen)
+        self._frozen = _freeze(encoder, frozen) if frozen else None
+
+    def train(self, mode: bool = True) -> TextClassifier:
+        """As of every module; frozen layers have no dropout."""
+        super().train(mode)
+        if self._frozen is not None:
+            self._frozen.train(mode)
+        return self
 
     def forward(self, x: Tensor | SoftTokens) -> Tensor:
         """(B, C) logits."""
@@ -62,7 +71,12 @@ class TextClassifier(nn.Module):
         longest = int(present.sum(1).max())  # padding, on the right, is not worth the time of a pass
         if 0 < longest < present.shape[1] and not present[:, longest:].any():
             present, tokens = present[:, :longest], tokens[:, :longest]
-        states = self.encoder(inputs_embeds=tokens, attention_mask=present.long()).last_hidden_state
+        states = None
+        # Texts that come again: those of training, and of D^v where its loss is differentiated
+        if self._frozen is not None and not isinstance(x, SoftTokens) and (self.training or torch.is_grad_enabled()):
+            states = self._frozen.states(x[:, : present.shape[1]], tokens, present)
+        if states is None:
+            states = self.encoder(inputs_embeds=tokens, attention_mask=present.long()).last_hidden_state
         if self.pooling == "cls":
             pooled = states[:, 0]
         else:
@@ -70,6 +84,12 @@ class TextClassifier(nn.Module):
             pooled = (states * mask).sum(1) / mask.sum(1).clamp_min(1)
         logits: Tensor = self.head(self.dropout(pooled))
         return logits
+
+    def _apply(self, *arguments: Any, **more: Any) -> TextClassifier:
+        if self._frozen is not None:  # to another device or type
+            self._frozen.forget()
+        moved: TextClassifier = super()._apply(*arguments, **more)
+        return moved
 
     def save(self, folder: Path) -> None:
         """Writes the encoder in transformers' form (config.json, model.safetensors), the head and its settings."""
@@ -124,7 +144,7 @@ class MakeTextClassifier:
         return TextClassifier(encoder, n_outputs, pooling=self.pooling, dropout=self.dropout, frozen=self.frozen)
 
 
-def _freeze(encoder: Any, layers: int) -> None:
+def _freeze(encoder: Any, layers: int) -> FrozenLayers:
     """Takes all of an encoder but its last layers out of training.
 
     Raises:
@@ -139,6 +159,7 @@ def _freeze(encoder: Any, layers: int) -> None:
     trained = {id(p) for layer in stacks[0][layers:] for p in layer.parameters()}
     for p in encoder.parameters():
         p.requires_grad_(id(p) in trained)
+    return FrozenLayers(encoder, list(stacks[0]), layers)
 
 
 def _check(pooling: str, dropout: float, frozen: int) -> None:

@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy, one_hot
 
 from raydm.errors import DataError, ParameterError, RunError
 from raydm.text import MakeTextClassifier, SoftTokens, TextClassifier, Tokenizer
+from raydm.text import frozen as frozen_layers
 
 TEXTS = ["the film was great !", "a dull plot", "superb actor and a fine story .", "awful"]
 LABELS = torch.tensor([1, 0, 1, 0])
@@ -82,6 +83,70 @@ def test_frozen_layers_stay_as_they_were(tiny, tmp_path):
     for frozen, message in ((3, "at most 2"), (-1, "'frozen'")):
         with pytest.raises(ParameterError, match=message):
             MakeTextClassifier(str(tiny), frozen=frozen)(99, 2)
+
+
+def test_what_frozen_layers_make_of_a_text_is_computed_once(tiny):
+    module, ids = MakeTextClassifier(str(tiny), frozen=1)(99, 2).double(), ids_of(tiny)
+    torch.nn.init.normal_(module.head.weight)
+    module.eval()
+    called = []
+    handle = module.encoder.encoder.layer[0].attention.register_forward_hook(lambda *_: called.append(1))
+    with torch.no_grad():
+        direct = module(ids)  # as users predict: all texts at once
+    assert len(called) == 1
+    remembered = module(ids)  # as a step sees them: each text alone
+    assert len(called) == 1 + len(ids)
+    torch.testing.assert_close(remembered, direct, rtol=1e-12, atol=1e-12)
+    again = module(ids[[2, 0]])
+    torch.testing.assert_close(again, direct[[2, 0]], rtol=1e-12, atol=1e-12)
+    wide = torch.nn.functional.pad(ids[:1], (0, 5))
+    assert torch.equal(module(wide), module(ids[:1]))
+    assert len(called) == 1 + len(ids)
+    handle.remove()
+    grads = torch.autograd.grad(cross_entropy(module(ids), LABELS), [module.head.weight])
+    module._frozen = None
+    expected = torch.autograd.grad(cross_entropy(module(ids), LABELS), [module.head.weight])
+    torch.testing.assert_close(grads, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_frozen_layers_have_no_dropout_and_what_is_trained_has(tiny):
+    module, ids = MakeTextClassifier(str(tiny), frozen=1)(99, 2), ids_of(tiny)
+    torch.nn.init.normal_(module.head.weight)
+    for part in module.modules():
+        if isinstance(part, torch.nn.Dropout):
+            part.p = 0.5
+    module.train()
+    assert not any(part.training for part in module.encoder.encoder.layer[0].modules())
+    assert module.encoder.encoder.layer[1].training
+    torch.manual_seed(0)
+    first, second = module(ids), module(ids)  # the first fills what is remembered, and draws no more for that
+    torch.manual_seed(0)
+    assert torch.equal(module(ids), first)
+    assert not torch.equal(first, second)
+
+
+def test_what_was_remembered_goes_where_the_module_goes(tiny, monkeypatch):
+    module, ids = MakeTextClassifier(str(tiny), frozen=2)(99, 2), ids_of(tiny)
+    module(ids)
+    assert module.double()(ids).dtype == torch.float64
+    copy = pickle.loads(pickle.dumps(module))
+    assert not copy._frozen._known
+    assert torch.equal(copy.eval()(ids), module.eval()(ids))
+    monkeypatch.setattr(frozen_layers, "MOST", 1)  # one text fits
+    few = MakeTextClassifier(str(tiny), frozen=2)(99, 2)
+    torch.testing.assert_close(few(ids), module(ids).float())
+    assert len(few._frozen._known) == 1
+
+
+def test_an_encoder_whose_rest_cannot_go_on_runs_all_its_layers(tiny, monkeypatch):
+    module, ids = MakeTextClassifier(str(tiny), frozen=1)(99, 2), ids_of(tiny)
+    torch.nn.init.normal_(module.head.weight)
+    module.eval()
+    with torch.no_grad():
+        expected = module(ids)
+    monkeypatch.setattr(frozen_layers.FrozenLayers, "_resumed", lambda self, states, tokens, present: states)
+    assert torch.equal(module(ids), expected)
+    assert not module._frozen._known
 
 
 def test_pooling_by_its_definition(tiny):
