@@ -62,8 +62,10 @@ def arguments_of(given: argparse.Namespace, steps_an_epoch: int) -> dict[str, An
     steps = given.steps or (60 if given.small else 600)
     params = {"hidden": [100], "optimizer": "sgd", "lr": 0.1, "momentum": 0.9, "batch_size": BATCH}
     params |= given.predictor_args
+    if params["optimizer"] != "sgd" and "momentum" not in given.predictor_args:
+        del params["momentum"]
     return {
-        "predictor": "mlp", "predictor_params": params, "metric": "accuracy", "warm_up": 0, "keep": "last",
+        "predictor": "mlp", "predictor_params": params, "metric": "accuracy", "warm_up": 0, "keep": "average",
         "epochs": max(1, round(steps / steps_an_epoch)), "ratio": 1.0, "classes": "balanced", "learning_rate": 3e-3,
         "generator": "prototypes", "image_shape": (8, 8, 1), **given.settings,
     }  # fmt: skip

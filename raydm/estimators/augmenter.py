@@ -67,7 +67,7 @@ class DataAugmenter(Enlarger):
         image_size: Sequence[int] | None = None,
         metric: str | None = None,
         task: TaskKind | None = None,
-        epochs: int = AugmentSettings.epochs,
+        epochs: int | None = AugmentSettings.epochs,
         warm_up: int = AugmentSettings.warm_up,
         share: float | None = AugmentSettings.share,
         learning_rate: float | None = AugmentSettings.learning_rate,

@@ -67,7 +67,7 @@ class DataSynthesizer(Enlarger):
         image_size: Sequence[int] | None = None,
         metric: str | None = None,
         task: TaskKind | None = None,
-        epochs: int = SynthesizeSettings.epochs,
+        epochs: int | None = SynthesizeSettings.epochs,
         warm_up: int = SynthesizeSettings.warm_up,
         share: float | None = SynthesizeSettings.share,
         learning_rate: float | None = SynthesizeSettings.learning_rate,

@@ -79,7 +79,7 @@ class DataWeighter(Jointly):
         image_size: Sequence[int] | None = None,
         metric: str | None = None,
         task: TaskKind | None = None,
-        epochs: int = WeightSettings.epochs,
+        epochs: int | None = WeightSettings.epochs,
         warm_up: int = WeightSettings.warm_up,
         weights: str = WeightSettings.weights,
         around: str = WeightSettings.around,

@@ -85,11 +85,11 @@ def _enlarging(parser: argparse.ArgumentParser) -> Any:
     """Flags of how a predictor is trained on new rows too; gives what adds to them."""
     parser.add_argument("--rows", type=int, metavar="N", help="new rows to write (default: as many as in training)")
     add = parser.add_argument_group("learning").add_argument
-    add("--epochs", type=int, default=10, help="passes with new rows (default 10)")
+    add("--epochs", type=int, help="passes with new rows (default 10; of few rows, no texts, what takes 600 steps)")
     add("--warm-up", type=int, default=2, help="passes before, on the training rows alone (default 2)")
-    add("--keep", default="best", help="which epoch's predictor: best on the trusted rows (default); near-best: the "
-        "last that is no worse there but for one standard error; last; or average: the mean of the latter half's "
-        "parameters")  # fmt: skip
+    add("--keep", default="average", help="which predictor: average (default), the mean of the latter half's "
+        "parameters; best, the epoch that is best on the trusted rows; near-best, the last that is no worse there but for one "
+        "standard error; last")  # fmt: skip
     add("--share", type=float, help="of new rows in the loss, in (0, 1) (default: that in the number of rows)")
     add("--learning-rate", type=float, help="of what makes them (default: one that suits it)")
     add_looking_ahead(add)

@@ -26,7 +26,8 @@ def _weight(parser: argparse.ArgumentParser) -> None:
     add_reading(parser)
 
     add = parser.add_argument_group("learning").add_argument
-    add("--epochs", type=int, default=10, help="passes with weights that are learned (default 10)")
+    add("--epochs", type=int, help="passes with weights that are learned (default 10; of few rows, no texts, what "
+        "takes 600 steps)")  # fmt: skip
     add("--warm-up", type=int, default=0, help="passes before, with equal weights (default 0)")
     add("--keep", default="best", help="which epoch's predictor: best on the trusted rows (default); near-best: the "
         "last that is no worse there but for one standard error; last; or average: the mean of the latter half's "

@@ -34,7 +34,8 @@ class EnlargeSettings:
     """How a predictor is trained on new examples too, and phi with it.
 
     Attributes:
-        epochs: passes over the training set with new examples beside it.
+        epochs: passes over the training set with new examples beside it; None for 10, or of few rows so many that 600
+            steps are taken (of texts always 10).
         warm_up: passes before, on the training set alone.
         share: of the new examples in the loss, in (0, 1); None: that in the number of rows.
         learning_rate: of all of phi, > 0: about how far Adam moves each of its numbers a step. None for one that suits
@@ -48,27 +49,28 @@ class EnlargeSettings:
             "average": the mean of all parameters after each epoch of the latter half.
     """
 
-    epochs: int = 10
+    epochs: int | None = None
     warm_up: int = 2
     share: float | None = None
     learning_rate: float | None = None
     unroll: int = 1
     checkpoint: bool = False
     dev_batch: int | None = None
-    keep: str = "best"
+    keep: str = "average"
 
     def check(self) -> None:
         """Raises ParameterError where a setting is out of its range."""
         owner = type(self).__name__
         for name, least in (("epochs", 0), ("warm_up", 0), ("unroll", 1)):
-            check_integer(owner, name, getattr(self, name), least)
+            if getattr(self, name) is not None or name != "epochs":
+                check_integer(owner, name, getattr(self, name), least)
         if self.dev_batch is not None:
             check_integer(owner, "dev_batch", self.dev_batch, 1)
         check_share(owner, self.share)
         if self.learning_rate is not None:
             check_positive(owner, "learning_rate", self.learning_rate)
         check_choice(owner, "keep", self.keep, KEEPS)
-        if self.epochs + self.warm_up == 0:
+        if self.epochs == 0 == self.warm_up:
             raise ParameterError("epochs=0 with warm_up=0 would leave the predictor untrained. Use at least one.")
 
 
@@ -98,7 +100,7 @@ class Enlarging(JointTraining):
         return []
 
     def _learned(self, first: int) -> Iterator[Step]:
-        for epoch in range(first, first + self.chosen.epochs):
+        for epoch in range(first, first + self.epochs):
             yield from self._pass(epoch)
             self._judge()
 

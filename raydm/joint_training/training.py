@@ -22,6 +22,7 @@ from raydm.predictors.memory import Memory
 from raydm.predictors.module import Module
 from raydm.utility import Problem
 
+EPOCHS, STEPS = 10, 600  # 40 steps, as 10 passes over 100 rows are, train nothing from scratch
 SetsOf = Callable[[int, Batch], TrainingSets]  # of a step and its batch
 
 
@@ -29,14 +30,15 @@ class TrainingSettings(Protocol):
     """What all ways are told.
 
     Attributes:
-        epochs: passes after the warm-up.
+        epochs: passes after the warm-up; None for `EPOCHS`, or of few rows so many that `STEPS` are taken (of texts,
+            whose encoders are trained already, always `EPOCHS`).
         warm_up: passes of plain training before.
         keep: which epoch's predictor, see `raydm.joint_training.keeping.Keeper`: "near-best", "best", "last" or
             "average".
     """
 
     @property
-    def epochs(self) -> int:
+    def epochs(self) -> int | None:
         """See above."""
         ...
 
@@ -65,6 +67,7 @@ class JointTraining(ABC):
 
     Attributes:
         joint: what trains the predictor.
+        epochs: passes after the warm-up.
         curve: for each epoch done: the metric and the mean loss on D^v.
     """
 
@@ -76,8 +79,9 @@ class JointTraining(ABC):
         self.joint = self._joint()
         self.curve: list[tuple[float, float]] = []
         keep = "last" if self._keeps_last and settings.keep != "average" else settings.keep
-        epochs = settings.warm_up + settings.epochs
-        self._keeper = Keeper(keep, problem.metric, torch.from_numpy(problem.valid.y), epochs)
+        self.epochs = self._enough() if settings.epochs is None else settings.epochs
+        valid, passes = torch.from_numpy(problem.valid.y), settings.warm_up + self.epochs
+        self._keeper = Keeper(keep, problem.metric, valid, passes)
 
     @property
     def total(self) -> int:
@@ -127,7 +131,12 @@ class JointTraining(ABC):
         """The epochs after the warm-up, the first of which has this number."""
 
     def _steps_of_epochs(self) -> int:
-        return self.chosen.epochs * self._epoch(0, self._plain_batch).steps_an_epoch
+        return self.epochs * self._epoch(0, self._plain_batch).steps_an_epoch
+
+    def _enough(self) -> int:
+        texts = np.issubdtype(self.train.x.dtype, np.integer)
+        steps = self._epoch(0, self._plain_batch).steps_an_epoch
+        return EPOCHS if texts else max(EPOCHS, -(-STEPS // steps))
 
     def _joint(self) -> Joint:
         return Joint(self.problem)

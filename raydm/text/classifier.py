@@ -88,7 +88,7 @@ class TextClassifier(nn.Module):
     def _apply(self, *arguments: Any, **more: Any) -> TextClassifier:
         if self._frozen is not None:  # to another device or type
             self._frozen.forget()
-        moved: TextClassifier = super()._apply(*arguments, **more)
+        moved: TextClassifier = super()._apply(*arguments, **more)  # type: ignore[no-untyped-call]
         return moved
 
     def save(self, folder: Path) -> None:

@@ -157,7 +157,7 @@ def line_of(
 def say_end(done: Done) -> None:
     """Says where the run is, and what its score is worth."""
     if done.judge == "validation":
-        say("the score is of the trusted rows, by which epochs were chosen: give --test for a fair judge")
+        say("the score is of the trusted rows, which learning saw: give --test for a fair judge")
         if "base+valid" in done.scores:
             say("base+valid was trained on the trusted rows too, so its score on them says nothing")
     say(f"the run is in {done.out}")

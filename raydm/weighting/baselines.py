@@ -30,7 +30,7 @@ class Base(Weighting):
         def weighted(t: int, batch: Batch) -> TrainingSets:
             return TrainingSets(batch.x, batch.y, weights[batch.rows].unsqueeze(0), self.problem.task)
 
-        for epoch in range(first, first + self.settings.epochs):
+        for epoch in range(first, first + self.epochs):
             yield from self._trained(epoch, weighted)
             self._judge()
 

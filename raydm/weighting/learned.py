@@ -96,7 +96,7 @@ class Learned(Weighting):
         return weigh.phi.detach().squeeze(-1).double().cpu().numpy() if isinstance(weigh, FreeWeights) else None
 
     def _learned(self, first: int) -> Iterator[Step]:
-        gradient, epochs = Pathwise(self.joint), self.settings.epochs
+        gradient, epochs = Pathwise(self.joint), self.epochs
         for epoch in range(first, first + epochs):
             yield from learn(
                 self._epoch(epoch, self._plain_batch), self.manipulation, gradient, self.joint, self.optimizer,

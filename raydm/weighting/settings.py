@@ -21,7 +21,8 @@ class WeightSettings:
     """How weights are learned, together with the predictor. The release of Hu et al. (2019) stands beside.
 
     Attributes:
-        epochs: passes over the training set with weights that are learned (the release: 10).
+        epochs: passes over the training set with weights that are learned (the release: 10); None for 10, or of few
+            rows so many that 600 steps are taken (of texts always 10).
         warm_up: passes before, with equal weights. Where a class is rare they do harm: once a predictor fits the rare
             rows by heart, weights no longer teach it anything.
         weights: "free": one phi for each example (the release); "network": of its label, loss and, in tables, features.
@@ -47,7 +48,7 @@ class WeightSettings:
             or "average": the mean of all parameters after each epoch of the latter half.
     """
 
-    epochs: int = 10
+    epochs: int | None = None
     warm_up: int = 0
     weights: str = "free"
     around: str = "classes"
@@ -67,7 +68,8 @@ class WeightSettings:
     def check(self) -> None:
         """Raises ParameterError where a setting is out of its range."""
         for name, least in (("epochs", 0), ("warm_up", 0), ("unroll", 1)):
-            check_integer(_OWNER, name, getattr(self, name), least)
+            if getattr(self, name) is not None or name != "epochs":
+                check_integer(_OWNER, name, getattr(self, name), least)
         if self.dev_batch is not None:
             check_integer(_OWNER, "dev_batch", self.dev_batch, 1)
         for name, names in (
@@ -85,5 +87,5 @@ class WeightSettings:
             raise ParameterError.of("decay", _OWNER, "a number >= 1", self.decay)
         if not (is_number(self.floor) and self.floor >= 0):
             raise ParameterError.of("floor", _OWNER, "a number >= 0", self.floor)
-        if self.epochs + self.warm_up == 0:
+        if self.epochs == 0 == self.warm_up:
             raise ParameterError("epochs=0 with warm_up=0 would leave the predictor untrained. Use at least one.")

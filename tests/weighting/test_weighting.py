@@ -222,6 +222,21 @@ def test_the_mean_of_the_latter_half_is_kept(method):
     assert not torch.equal(averaged[0], each[-1][0])
 
 
+@pytest.mark.parametrize(("rows", "epochs"), [(20, 600), (64, 300), (2000, 10)])
+def test_few_rows_are_passed_over_until_600_steps_are_taken(rows, epochs):
+    world = World(0, (rows // 2, rows // 2))
+    assert make_weighting("weight", WeightSettings(), world.train, world.problem).epochs == epochs
+    assert make_weighting("weight", WeightSettings(epochs=3), world.train, world.problem).epochs == 3
+
+
+def test_of_texts_there_are_10_passes():
+    world = World(0, (10, 10))
+    ids = [Examples((10 * part.x[:, :4]).astype(np.int64) % 9, part.y, part.ids) for part in (world.train, world.valid)]
+    predictor = Module(lambda d, c: nn.EmbeddingBag(9, c), optimizer=SGD(0.1), batch_size=32, epochs=1, device="cpu")
+    problem = Problem(predictor, ids[1], CLASSES, METRICS["accuracy"], seed=0)
+    assert make_weighting("base", WeightSettings(), ids[0], problem).epochs == 10
+
+
 def test_regression_is_weighted_too():
     rng = np.random.default_rng(0)
 
