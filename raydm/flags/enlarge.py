@@ -88,8 +88,8 @@ def _enlarging(parser: argparse.ArgumentParser) -> Any:
     add("--epochs", type=int, help="passes with new rows (default 10; of few rows, no texts, what takes 600 steps)")
     add("--warm-up", type=int, default=2, help="passes before, on the training rows alone (default 2)")
     add("--keep", default="average", help="which predictor: average (default), the mean of the latter half's "
-        "parameters; best, the epoch that is best on the trusted rows; near-best, the last that is no worse there but for one "
-        "standard error; last")  # fmt: skip
+        "parameters; best, the epoch that is best on the trusted rows; near-best, the last that is no worse there but "
+        "for one standard error; last")  # fmt: skip
     add("--share", type=float, help="of new rows in the loss, in (0, 1) (default: that in the number of rows)")
     add("--learning-rate", type=float, help="of what makes them (default: one that suits it)")
     add_looking_ahead(add)
