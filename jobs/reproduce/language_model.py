@@ -1,6 +1,6 @@
 """A masked language model for `augmenting.py`, where none can be downloaded: an encoder that learns to guess words.
 
-    RAYDM_DATA=... python jobs/reproduce/language_model.py sst5 imdb --model FOLDER --out FOLDER --epochs 10
+    RAYDM_DATA=... python jobs/reproduce/language_model.py sst5 --model FOLDER --out FOLDER --epochs 6
 
 Texts are those of the official training parts of the named sets, of each its first --length tokens; labels are not
 looked at. An encoder alone, such as a sentence encoder, gets a readout that is tied to its word embeddings. The weights
