@@ -14,6 +14,7 @@ from raydm.data.source import Batch, EpochBatches
 from raydm.errors import RaydmError
 from raydm.joint import Joint
 from raydm.joint_training.keeping import Keeper
+from raydm.joint_training.texts import kind_of
 from raydm.learner import Step
 from raydm.policies import Deterministic
 from raydm.predictors import TrainingSets
@@ -134,9 +135,8 @@ class JointTraining(ABC):
         return self.epochs * self._epoch(0, self._plain_batch).steps_an_epoch
 
     def _enough(self) -> int:
-        texts = np.issubdtype(self.train.x.dtype, np.integer)
         steps = self._epoch(0, self._plain_batch).steps_an_epoch
-        return EPOCHS if texts else max(EPOCHS, -(-STEPS // steps))
+        return EPOCHS if kind_of(self.train, None) == "text" else max(EPOCHS, -(-STEPS // steps))
 
     def _joint(self) -> Joint:
         return Joint(self.problem)

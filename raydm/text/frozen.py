@@ -49,8 +49,9 @@ class FrozenLayers:
             present: (B, L), False at padding.
         """
         lengths = present.sum(1)
-        if not torch.equal(present, torch.arange(present.shape[1], device=present.device) < lengths[:, None]):
-            return None  # padding in the middle
+        right = torch.arange(present.shape[1], device=present.device) < lengths[:, None]
+        if not torch.equal(present, right) or not lengths.all():
+            return None  # padding in the middle, or a text of nothing else
         keys = [row[:n].tobytes() for row, n in zip(ids.cpu().numpy(), lengths.tolist(), strict=True)]
         for i, (key, n) in enumerate(zip(keys, lengths.tolist(), strict=True)):
             if self._works and key not in self._known and self._bytes < MOST:

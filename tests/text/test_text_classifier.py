@@ -102,6 +102,9 @@ def test_what_frozen_layers_make_of_a_text_is_computed_once(tiny):
     wide = torch.nn.functional.pad(ids[:1], (0, 5))
     assert torch.equal(module(wide), module(ids[:1]))
     assert len(called) == 1 + len(ids)
+    empty = torch.cat([ids[:1], torch.full_like(ids[:1], module.pad_id)])
+    assert module(empty)[0].isfinite().all()
+    assert len(called) == 2 + len(ids)  # a text of padding alone is not remembered: all pass through all layers
     handle.remove()
     grads = torch.autograd.grad(cross_entropy(module(ids), LABELS), [module.head.weight])
     module._frozen = None

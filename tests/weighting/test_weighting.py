@@ -229,6 +229,19 @@ def test_few_rows_are_passed_over_until_600_steps_are_taken(rows, epochs):
     assert make_weighting("weight", WeightSettings(epochs=3), world.train, world.problem).epochs == 3
 
 
+def test_images_of_bytes_are_no_texts():
+    world = World(0, (10, 10))
+    pixels = [Examples(np.zeros((len(p.y), 1, 2, 2), np.uint8), p.y, p.ids) for p in (world.train, world.valid)]
+
+    class Flat(nn.Linear):
+        def forward(self, x):
+            return super().forward(x.flatten(1).float())
+
+    predictor = Module(lambda d, c: Flat(4, c), optimizer=SGD(0.1), batch_size=32, epochs=1, device="cpu")
+    problem = Problem(predictor, pixels[1], CLASSES, METRICS["accuracy"], seed=0)
+    assert make_weighting("base", WeightSettings(), pixels[0], problem).epochs == 600
+
+
 def test_of_texts_there_are_10_passes():
     world = World(0, (10, 10))
     ids = [Examples((10 * part.x[:, :4]).astype(np.int64) % 9, part.y, part.ids) for part in (world.train, world.valid)]
