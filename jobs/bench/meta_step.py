@@ -4,8 +4,8 @@
 
 The plain step is forward, backward and the optimizer's update in plain PyTorch (module, loss.backward(), torch.optim,
 fused). The joint step is all that `raydm.joint.Joint` does for free weights: forward, the look-ahead, the dev loss and
-its gradient, the slopes of all weights, Hu's rule, and the real step. The two alternate; seconds of processor time are
-told too, for busy machines. Memory is the peak of a fresh process that makes one unrolled step in x and w, less what it
+its gradient, the slopes of all weights, Hu's rule, and the real step; with halves also the slopes by each half of D^v,
+as `raydm weight` has them by default. The two alternate; seconds of processor time are told too, for busy machines. Memory is the peak of a fresh process that makes one unrolled step in x and w, less what it
 held before the step; with and without checkpointing. Prints a JSON line a model, then one a model and T.
 """
 
@@ -141,10 +141,10 @@ def timed(work: Callable[[], object]) -> tuple[float, float]:
     return time.perf_counter() - before[0], time.process_time() - before[1]
 
 
-def cost(model: str, repeats: int, look_ahead: str) -> dict[str, object]:
+def cost(model: str, repeats: int, look_ahead: str, halves: bool) -> dict[str, object]:
     batch_size = MODELS[model][2]
     examples = rows(model, batch_size, 0)
-    utility = joint(model, look_ahead=look_ahead)
+    utility = joint(model, look_ahead=look_ahead, halves=halves)
     phi = FreeWeights(batch_size)
     manipulation = Weight(phi, TASK)
     learning = learn(
@@ -161,6 +161,7 @@ def cost(model: str, repeats: int, look_ahead: str) -> dict[str, object]:
     return {
         "model": model,
         "look_ahead": look_ahead,
+        "halves": halves,
         "parameters": sum(p.numel() for p in utility.theta.params),
         "plain_ms": round(1000 * statistics.median(t[0] for t in theirs), 1),
         "joint_ms": round(1000 * statistics.median(t[0] for t in ours), 1),
@@ -220,7 +221,8 @@ def main() -> None:
         return
     for model in arguments.model:
         for look_ahead in ("weights", "zero"):
-            print(json.dumps(cost(model, arguments.repeats, look_ahead)), flush=True)
+            for halves in (False, True):
+                print(json.dumps(cost(model, arguments.repeats, look_ahead, halves)), flush=True)
     for model in arguments.model:
         for unroll in arguments.unroll:
             for checkpoint in (False, True):

@@ -10,6 +10,7 @@ from raydm.errors import ParameterError
 
 # Where argparse stores a flag under another name than its own
 _WRITTEN = {
+    "agreement": "--no-agreement",
     "anneal": "--no-anneal",
     "magnitude": "--randaugment-m",
     "n": "--randaugment-n",

@@ -48,8 +48,8 @@ def _weight(parser: argparse.ArgumentParser) -> None:
         "around classes, 10 around nothing)")  # fmt: skip
     add("--floor", type=float, default=1e-5, help="least free weight before normalising (default 1e-5)")
     add("--look-ahead", default="zero", help="where slopes are taken: at weights of zero (default), or at the weights")
-    add("--agreement", action="store_true", help="weights around classes move only as far as halves of the trusted "
-        "rows agree about them")  # fmt: skip
+    add("--no-agreement", dest="agreement", action="store_false", help="weights around classes move as far as the "
+        "trusted rows say, not only as far as halves of them agree; costs less")  # fmt: skip
     add("--through-normalisation", dest="straight", action="store_false", help="slopes go through the normalisation")
     add_looking_ahead(add)
 

@@ -38,7 +38,7 @@ class WeightSettings:
         floor: the least free phi, >= 0.
         look_ahead: where the slopes are taken, see `raydm.joint.Joint`; "zero" costs a backward pass less.
         agreement: whether free weights around "classes" move only as far as halves of D^v agree about them, see
-            `raydm.weighting.learned.Agreement`; of one step ahead.
+            `raydm.weighting.learned.Agreement`; of one step ahead. Without it few trusted rows do harm to clean data.
         straight: whether slopes pass the normalisation by, see `raydm.manipulations.Weight`; for free phi.
         unroll: T, look-ahead steps.
         checkpoint: whether the unrolled steps are kept in part only, and made twice.
@@ -58,7 +58,7 @@ class WeightSettings:
     decay: float | None = None
     floor: float = 1e-5
     look_ahead: str = "zero"
-    agreement: bool = False
+    agreement: bool = True
     straight: bool = True
     unroll: int = 1
     checkpoint: bool = False

@@ -156,6 +156,22 @@ def test_trusted_rows_that_say_nothing_do_less_harm():
     assert done(False, True)[0] > done(False, False)[0] - 0.01  # and where they say much, nothing is lost
 
 
+def test_few_trusted_rows_do_no_harm_where_all_labels_are_right():
+    def done(method: str, **settings: Any) -> tuple[float, float]:
+        found = []
+        for seed in range(5):
+            world = World(seed, (100, 100), trusted=3)
+            made = world.done(method, epochs=10, keep="last", **settings)
+            found.append((made.score(world.test), made.weights.std()))
+        score, spread = np.mean(found, 0)
+        return float(score), float(spread)
+
+    (base, _), (score, spread), (blind, wide) = done("base"), done("weight"), done("weight", agreement=False)
+    assert score > base - 0.01
+    assert blind < base - 0.01
+    assert spread < 0.5 * wide
+
+
 def test_the_weight_of_a_wrong_label_goes_to_the_floor():
     # Far apart classes, one label of each wrong: following it harms D^v at every step.
     rng = np.random.default_rng(0)
