@@ -5,8 +5,9 @@
 The plain step is forward, backward and the optimizer's update in plain PyTorch (module, loss.backward(), torch.optim,
 fused). The joint step is all that `raydm.joint.Joint` does for free weights: forward, the look-ahead, the dev loss and
 its gradient, the slopes of all weights, Hu's rule, and the real step; with halves also the slopes by each half of D^v,
-as `raydm weight` has them by default. The two alternate; seconds of processor time are told too, for busy machines. Memory is the peak of a fresh process that makes one unrolled step in x and w, less what it
-held before the step; with and without checkpointing. Prints a JSON line a model, then one a model and T.
+as `raydm weight` has them by default. The two alternate; seconds of processor time are told too, for busy machines.
+Memory is the peak of a fresh process that makes one unrolled step in x and w, less what it held before the step; with
+and without checkpointing. Prints a JSON line a model, then one a model and T.
 """
 
 from __future__ import annotations
