@@ -8,6 +8,7 @@ import os
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from text_kit import write_tiny_bert
 
@@ -20,7 +21,7 @@ FOLDER = Path(__file__).parents[2] / "jobs" / "reproduce"
 def weighting(monkeypatch):
     monkeypatch.syspath_prepend(str(FOLDER))
     yield importlib.import_module("weighting")
-    for name in ("common", "weighting"):
+    for name in ("common", "weighting", "weighting_tables"):
         sys.modules.pop(name, None)  # names so plain are not left to other tests
 
 
@@ -60,3 +61,30 @@ def test_every_setting_names_a_set_and_its_rows(weighting):
         "imdb",
         "cifar10",
     }
+
+
+def test_tables_are_drawn_as_their_settings_say(weighting):
+    drawn = importlib.import_module("weighting_tables").drawn
+    (x, y), (xv, yv), (xt, yt) = drawn("digits", "clean", 20, 0)
+    assert (len(x), len(xv), len(x) + len(xv) + len(xt)) == (500, 20, 1797)
+    assert np.bincount(yv).tolist() == [2] * 10
+    assert len(yt) == len(xt)
+    (same, wrong), _, _ = drawn("digits", "wrong40", 20, 0)
+    np.testing.assert_array_equal(same, x)
+    assert 0.3 < (wrong != y).mean() < 0.5
+    (_, rare), _, _ = drawn("digits", "rare", 20, 0)
+    few, many = np.bincount(rare)[:5], np.bincount(rare)[5:]
+    assert 1 <= few.min() <= few.max() < 12
+    assert many.min() > 30
+
+
+def test_a_job_of_tables(weighting, monkeypatch, capsys):
+    job = importlib.import_module("weighting_tables")
+    monkeypatch.setattr(sys, "argv", [
+        "weighting_tables.py", "--sets", "breast_cancer", "--settings", "rare", "--trusted", "20", "--methods", "base",
+        "--seeds", "1",
+    ])  # fmt: skip
+    job.main()
+    run, summary = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert 0.6 < run["accuracy"] < 1
+    assert summary["accuracy"]["mean"] == run["accuracy"]
