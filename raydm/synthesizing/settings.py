@@ -47,7 +47,7 @@ class SynthesizeSettings(EnlargeSettings):
     def check(self) -> None:
         """Raises ParameterError where a setting is out of its range: before a language model is fitted."""
         super().check()
-        check_positive(_OWNER, "rows", self.rows)
+        check_positive(f"{_OWNER} (DataSynthesizer's 'ratio')", "rows", self.rows)
         check_choice(_OWNER, "classes", self.classes, CLASSES)
         check_choice(_OWNER, "generator", self.generator, GENERATORS)
         check_integer(_OWNER, "rounds", self.rounds, 1)

@@ -293,6 +293,9 @@ def test_files_without_trusted_ones_and_targets_by_proportion_are_refused(
     refused(call("weight", files.train), "--valid")
     refused(call("weight", "nowhere.csv", "--valid", files.valid), "nowhere.csv")
     refused(call(*words(targets, *QUICK, "--method", "proportion")), "proportion")
+    beside = call(*words(targets, *QUICK, "--compare", "proportion"))
+    refused(beside, "proportion")
+    assert "a training step is estimated" not in beside.err  # which is said before the first
 
 
 def test_a_run_that_is_torn_is_not_read(call: Call, files: Files) -> None:
