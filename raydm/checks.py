@@ -33,6 +33,12 @@ def check_positive(owner: str, name: str, value: object) -> None:
         raise ParameterError.of(name, owner, "a number > 0", value)
 
 
+def check_inner_share(owner: str, name: str, value: object) -> None:
+    """Raises ParameterError unless it is a number in (0, 1)."""
+    if not (is_number(value) and 0 < float(value) < 1):  # type: ignore[arg-type]
+        raise ParameterError.of(name, owner, "a number in (0, 1)", value)
+
+
 def check_positive_each(owner: str, name: str, values: object) -> None:
     """Raises ParameterError unless these are one or more finite numbers > 0."""
     if not (isinstance(values, Sequence) and not isinstance(values, str) and len(values)):

@@ -106,6 +106,8 @@ def test_the_sampler_draws_rows_as_often_as_they_count():
     assert (y[drawn] == "no").mean() == pytest.approx(0.5, abs=0.03)
     assert len(list(weighter.sampler())) == 50
     assert list(weighter.sampler(20)) == list(weighter.sampler(20))
+    with pytest.raises(ParameterError, match="'num_samples' parameter of DataWeighter"):
+        weighter.sampler(0)
 
 
 def test_several_seeds_are_several_trainings_wherever_they_run():
@@ -155,6 +157,20 @@ def test_images_without_a_table():
     tables = [pa.table({"photo": of[..., 0].tolist(), "y": which}) for of, which in ((x, y), (x_valid, y_valid))]
     by_column.fit(tables[0], "y", X_valid=tables[1])
     assert by_column.prepared_.train.x.shape == (40, 1, 6, 6)
+
+
+def test_images_in_tensors_are_those_in_arrays_and_channels_are_not_taken_for_rows():
+    x, y = images(20)
+    x = np.concatenate([x] * 3, -1)
+    plain = DataWeighter("base", epochs=0, warm_up=1, predictor_params={"device": "cpu", "widths": [2, 2, 2]})
+    expected = clone(plain).fit(x, y, X_valid=x[:8] // 2, y_valid=y[:8]).prepared_.train.x
+    first = torch.from_numpy(x).permute(0, 3, 1, 2)
+    for tensor in (torch.from_numpy(x), first):
+        got = clone(plain).fit(tensor, torch.from_numpy(y), X_valid=tensor[:8] // 2, y_valid=y[:8])
+        np.testing.assert_array_equal(got.prepared_.train.x, expected)
+        assert got.predict(tensor).shape == (20,)
+    with pytest.raises(DataError, match=r"\(20, 3, 6, 6\) seem to have their channels first"):
+        clone(plain).fit(first.numpy(), y, X_valid=x[:8], y_valid=y[:8])
 
 
 def test_texts_in_a_list_and_in_a_column(tiny):

@@ -13,8 +13,12 @@ from raydm.errors import ParameterError
 def to_images(x: Tensor, image_shape: Sequence[int]) -> Tensor:
     """Rows (N, D) that unfold row-major to ``image_shape`` (H, W, channels), as images (N, channels, H, W)."""
     height, width, channels = image_shape
-    if x.ndim != 2 or x.shape[1] != height * width * channels:
-        raise ParameterError.of("x", "to_images", f"rows of {height} x {width} x {channels} values", tuple(x.shape))
+    if x.ndim != 2 or min(image_shape) < 1 or x.shape[1] != height * width * channels:
+        expected = (
+            f"(H, W, channels) that rows {tuple(x.shape)} unfold to, once they are encoded: constant columns are "
+            "dropped, so name a column of vectors where an image has some"
+        )
+        raise ParameterError.of("image_shape", "to_images", expected, f"{height} x {width} x {channels}")
     return x.reshape(-1, height, width, channels).movedim(-1, -3)
 
 

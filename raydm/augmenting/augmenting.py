@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from raydm.augmenting.rewriting import Given, learned
+from raydm.augmenting.rewriting import Given, learned, synonyms
 from raydm.augmenting.settings import AugmentSettings
 from raydm.data.examples import Examples
 from raydm.data.source import Batch
@@ -76,6 +76,11 @@ class Augmenting(Making):
     def rewriting(self) -> Rewriting:
         """g_phi, once `prepare` or `steps` made it."""
         return self.manipulation.rewriting
+
+    def check(self) -> None:
+        """Makes g_phi, where that is no language model that must be fitted."""
+        if self.given.kind != "text" or self._make is synonyms:
+            self.prepare()
 
     def summary(self) -> list[dict[str, Any]]:
         """What g_phi does now, a row for each operation or feature."""

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from raydm.augmenters.images import ImageAugmenter
-from raydm.augmenters.pixels import to_unit
+from raydm.augmenters.pixels import to_images, to_unit
 from raydm.augmenters.randaugment import RandAugment
 from raydm.augmenters.tables import TableAugmenter
 from raydm.augmenting.settings import AugmentSettings
@@ -129,7 +129,9 @@ def _channels(given: Given) -> int:
 
 def _bounds(given: Given) -> tuple[float, float]:
     """The least and the greatest pixel of the training images; 0 and 1 where none lies outside."""
-    x = to_unit(torch.from_numpy(given.train.x))
+    x, shape = to_unit(torch.from_numpy(given.train.x)), given.settings.image_shape
+    if shape is not None:
+        to_images(x[:1], shape)  # which tells where they do not unfold
     low, high = float(x.min()), float(x.max())
     return (0.0, 1.0) if low >= 0 and high <= 1 else (low, high)
 

@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from raydm.checks import check_choice, check_integer
+from raydm.augmenters.operations import OPERATIONS
+from raydm.augmenters.randaugment import LEVELS
+from raydm.checks import check_choice, check_inner_share, check_integer, check_positive, is_number
+from raydm.errors import ParameterError
 from raydm.joint_training import EnlargeSettings
+from raydm.joint_training.texts import check_writing
 from raydm.manipulations.augment import LOOKS
+
+_OWNER = "AugmentSettings"
 
 
 @dataclass(frozen=True)
@@ -52,8 +58,17 @@ class AugmentSettings(EnlargeSettings):
     fit_label_learning_rate: float | None = None
 
     def check(self) -> None:
-        """Raises ParameterError where a setting is out of its range; the augmenters check theirs."""
+        """Raises ParameterError where a setting is out of its range: before a language model is fitted, by its name."""
         super().check()
-        check_integer("AugmentSettings", "copies", self.copies, 1)
-        check_integer("AugmentSettings", "fit_epochs", self.fit_epochs, 0)
-        check_choice("AugmentSettings", "look_ahead", self.look_ahead, LOOKS)
+        check_integer(_OWNER, "copies", self.copies, 1)
+        check_choice(_OWNER, "look_ahead", self.look_ahead, LOOKS)
+        check_positive(_OWNER, "noise", self.noise)
+        check_inner_share(_OWNER, "masked", self.masked)
+        for name in self.operations or ():
+            check_choice(_OWNER, "operations", name, OPERATIONS)
+        check_inner_share(_OWNER, "probability", self.probability)
+        check_positive(_OWNER, "spread", self.spread)
+        check_integer(_OWNER, "n", self.n, 0)
+        if not (is_number(self.magnitude) and 0 <= self.magnitude <= LEVELS):
+            raise ParameterError.of("magnitude", _OWNER, f"a number from 0 to {LEVELS}", self.magnitude)
+        check_writing(_OWNER, self)

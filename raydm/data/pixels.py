@@ -19,13 +19,14 @@ from raydm.errors import DataError, MissingPackageError
 
 Pixels = npt.NDArray[Any]
 _WHAT = "image"
+_GREY = ("L", "1")
 
 
 class ImageColumn(TableEncoder):
     """One column of images, as (N, channels, H, W): uint8 in 0..255 as it is, other numbers as float32.
 
     The column holds arrays (H, W) or (H, W, channels), bytes of image files, Hugging Face's {bytes, path}, or paths of
-    image files, seen from the current folder. Files are decoded as RGB, or as grey where the first of training is.
+    image files, seen from the current folder. Files are decoded as RGB, or as grey where all of training are.
 
     Args:
         roles: the columns' roles, the image's among them.
@@ -134,26 +135,39 @@ def _decoded(column: pa.ChunkedArray, where: str, size: Sequence[int] | None, ch
         source = _source(value, f"{where}, row {row}", column.type)
         try:
             with Image.open(source) as image:
-                mode = mode or ("L" if image.mode in ("L", "1", "I;16") else "RGB")
-                plain = image.convert(mode)
+                own = _eight_bits(image)
+                plain = own.convert(mode or ("L" if own.mode in _GREY else "RGB"))
                 if size is not None:
                     plain = plain.resize((int(size[1]), int(size[0])), Image.Resampling.BILINEAR)
-                pixels = np.asarray(plain)
+                pixels = np.atleast_3d(np.asarray(plain))
         except FileNotFoundError as error:
             raise DataError(f"{where}, row {row}: {source}: no such file (looked from {Path.cwd()}).") from error
         except (OSError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+            reason = "of no known format" if isinstance(error, UnidentifiedImageError) else error
             raise DataError(
-                f"{where}, row {row}: cannot be read as an image ({error}). Mend or drop the row."
+                f"{where}, row {row}: cannot be read as an image ({reason}). Mend or drop the row."
             ) from error
-        if made and pixels.shape != made[0].shape:
+        if made and pixels.shape[:2] != made[0].shape[:2]:
             raise DataError(
-                f"{where}, row {row}: an image of {pixels.shape[1]} x {pixels.shape[0]} pixels where row 1 has "
-                f"{made[0].shape[1]} x {made[0].shape[0]}. Scale them alike: --image-size (image_size=(H, W))."
+                f"{where}, row {row}: an image of {pixels.shape[0]} x {pixels.shape[1]} pixels (H x W) where row 1 has "
+                f"{made[0].shape[0]} x {made[0].shape[1]}. Scale them alike: --image-size (image_size=(H, W))."
             )
         made.append(pixels)
-    x = np.stack(made) if made else np.empty((0, 1, 1, channels or 3), np.uint8)
-    x = x[..., None] if x.ndim == 3 else x
-    return np.moveaxis(x, -1, 1).copy()
+    most = max((pixels.shape[2] for pixels in made), default=channels or 3)
+    if not made:
+        return np.empty((0, most, 1, 1), np.uint8)
+    return np.moveaxis(np.stack([np.broadcast_to(pixels, (*pixels.shape[:2], most)) for pixels in made]), -1, 1).copy()
+
+
+def _eight_bits(image: Any) -> Any:
+    """The image with pixels of 8 bits: pillow would cut off those of 16 at 255."""
+    if image.mode in ("I", "F"):
+        raise ValueError(f"pixels of 32 bits, mode {image.mode}, have no known range: give arrays of numbers instead")
+    if not image.mode.startswith("I;16"):
+        return image
+    from PIL import Image
+
+    return Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
 
 
 def _source(value: Any, where: str, kind: pa.DataType) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, cast, get_args
@@ -16,6 +17,7 @@ from raydm.errors import DataError, ParameterError, one_of
 Kind = Literal["numeric", "categorical", "vector", "text"]
 Label: TypeAlias = str | tuple[str, ...]  # a column, or several
 KINDS: tuple[Kind, ...] = get_args(Kind)
+PANDAS_INDEX = re.compile(r"__index_level_\d+__")
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,8 @@ def infer_roles(
         label: the label column, or several.
         id: the id column; by default a column named ``id`` in any case. (Where it repeats, ``prepare`` says so; where
             ``features`` are named, it is an id only if its values are unique.)
-        features: the feature columns, in order; by default every column but the labels and the id.
+        features: the feature columns, in order; by default every column but the labels, the id, and the nameless index
+            that pandas writes beside them into Parquet, which tells where a row stood.
         kinds: kinds that override the inferred ones, by column.
         name: what to call the table in messages.
 
@@ -93,7 +96,7 @@ def infer_roles(
         if id in labels:
             raise ParameterError.of("id", "infer_roles", "another column than the label", id)
     if features is None:
-        chosen = [column for column in table.column_names if column not in (*labels, id)]
+        chosen = [c for c in table.column_names if c not in (*labels, id) and not PANDAS_INDEX.fullmatch(c)]
         if not chosen:
             raise DataError(f"{name}: no feature column beside the label {_list(labels)} and the id {id!r}.")
     else:
@@ -182,9 +185,11 @@ def _kind(column: pa.ChunkedArray, where: str) -> Kind:
         return "categorical"
     if is_numeric_type(column.type):
         return "numeric"
+    binary = pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type)
+    images = " Bytes of image files are read where the column is named as `image` (--image)." if binary else ""
     raise DataError(
         f"{where}: Arrow type {column.type} is none that can be learned from. Convert it to numbers, strings or lists "
-        "of numbers, or leave it out with `features`."
+        f"of numbers, or leave it out with `features`.{images}"
     )
 
 

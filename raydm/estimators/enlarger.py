@@ -89,6 +89,7 @@ class Enlarger(Jointly):
         cases, opened = self._cases(prepared, self._make(prepared, self._text_parts(prepared, train)))
         if isinstance(opened, Making):
             self._decoder.check()
+            opened.check()
         return self._steps(cases, opened)
 
     def table(self, n: int) -> pa.Table:

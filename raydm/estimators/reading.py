@@ -9,15 +9,17 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+import torch
 
 from raydm.checks import check_integer
 from raydm.data import Kind, Prepared, TableEncoder, as_table, prepare
 from raydm.data.labels import TaskKind
 from raydm.data.pixels import ImageColumn
 from raydm.data.prepare import FitEncoder, Fitted
-from raydm.errors import ParameterError
+from raydm.errors import DataError, ParameterError
 from raydm.predictors.large import MODULES, Reads, make_module, named
 from raydm.predictors.module import Module
 from raydm.text.column import TokenColumn
@@ -174,7 +176,7 @@ class Reading:
 
 def kind_alone(X: Any) -> str | None:
     """What X is without a table: "image" of images (N, H, W[, channels]), "text" of N texts; None of all else."""
-    if isinstance(X, np.ndarray) and X.ndim in (3, 4):
+    if isinstance(X, (np.ndarray, torch.Tensor)) and X.ndim in (3, 4):
         return "image"
     if isinstance(X, (list, tuple, pd.Series)) or (isinstance(X, np.ndarray) and X.ndim == 1):
         return "text" if len(X) and all(isinstance(value, str) for value in X) else None
@@ -186,4 +188,23 @@ def rows_of(X: Any) -> Any:
     kind = kind_alone(X)
     if kind is None:
         return X
-    return as_table(X) if kind == "image" else pa.table({COLUMN: pa.array(list(X), pa.string())})
+    return as_table(_pixels(X)) if kind == "image" else pa.table({COLUMN: pa.array(list(X), pa.string())})
+
+
+def _pixels(X: Any) -> npt.NDArray[Any]:
+    """Images as an array; torch's (N, channels, H, W) are turned, as those of a torch Dataset are.
+
+    Raises:
+        DataError: an array has its channels first, so that 3 rows of pixels would be read.
+    """
+    first = X.ndim == 4 and X.shape[1] in (1, 3) and X.shape[3] not in (1, 3)
+    if isinstance(X, torch.Tensor):
+        pixels: npt.NDArray[Any] = X.detach().cpu().numpy()
+        return np.moveaxis(pixels, 1, -1) if first else pixels
+    if first:
+        raise DataError(
+            f"X: images {X.shape} seem to have their channels first, and (N, H, W, channels) is read. Pass "
+            "np.moveaxis(X, 1, -1)."
+        )
+    images: npt.NDArray[Any] = X
+    return images

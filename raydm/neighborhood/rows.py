@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from raydm.data import Kind, LabelEncoder, Roles, TableEncoder, to_matrix
 from raydm.data.prepare import Fitted
-from raydm.data.roles import check_column, infer_kinds, is_numeric_type, is_text_type
+from raydm.data.roles import PANDAS_INDEX, check_column, infer_kinds, is_numeric_type, is_text_type
 from raydm.errors import DataError, ParameterError
 
 By = Literal["data", "label"]
@@ -260,7 +260,9 @@ def fit_rows(
                 raise DataError(f"{name}, column {column!r}: Arrow type {kind}. Distances of labels need numbers.")
         zeros, ones = (tuple([v] * len(label)) if len(label) > 1 else v for v in (0.0, 1.0))
         return RowEncoder(id, id_type, None, tuple(label), LabelEncoder("regression", None, zeros, ones))
-    chosen = [c for c in sample.column_names if c not in (*label, id)] if features is None else list(features)
+    if features is None:
+        features = [c for c in sample.column_names if c not in (*label, id) and not PANDAS_INDEX.fullmatch(c)]
+    chosen = list(features)
     if not chosen:
         raise DataError(f"{name}: no feature column beside the labels {list(label)} and the id {id!r}.")
     if len({*chosen}) < len(chosen) or {*chosen} & {*label}:

@@ -90,6 +90,28 @@ def check_fits(memory: Memory, device: torch.device) -> None:
         )
 
 
+def usable(owner: str, device: str) -> torch.device:
+    """The device of this name, "auto" for the GPU where torch sees one, else the CPU.
+
+    Raises:
+        ParameterError: torch knows no such device, or cannot use it here.
+    """
+    auto = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        place = torch.device(auto if device == "auto" else device)
+        torch.empty(0, device=place)
+    except (RuntimeError, TypeError, AssertionError, NotImplementedError) as error:  # torch's words differ by device
+        reason = str(error).splitlines()[0][:200]
+        expected = f"'auto', 'cpu', or another device that torch can use here ({reason})"
+        raise ParameterError.of("device", owner, expected, device) from error
+    return place
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether an error says that memory could not be had, of a GPU or of the machine."""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
+
+
 def free_bytes(device: torch.device) -> int | None:
     """What is free on the device; None where that cannot be told."""
     if device.type == "cuda":

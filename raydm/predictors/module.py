@@ -20,7 +20,7 @@ from raydm.errors import ParameterError, RunError
 from raydm.predictors import batches
 from raydm.predictors.fitted_module import FittedModule
 from raydm.predictors.functional import Buffers, Functional, Params, copied
-from raydm.predictors.memory import Memory, check_fits, estimate
+from raydm.predictors.memory import Memory, check_fits, estimate, out_of_memory, usable
 from raydm.predictors.optimizers import Optimizer
 from raydm.predictors.protocol import Seeds, TrainingSets
 from raydm.seeding import stream
@@ -84,9 +84,12 @@ class Module:
 
     @property
     def place(self) -> torch.device:
-        """The device that it works on."""
-        auto = "cuda" if torch.cuda.is_available() else "cpu"
-        return torch.device(auto if self.device == "auto" else self.device)
+        """The device that it works on.
+
+        Raises:
+            ParameterError: torch cannot use it.
+        """
+        return usable("Module", self.device)
 
     def config(self) -> dict[str, Any]:
         """Its name and arguments; {"name": "custom"} for a module of the user's own."""
@@ -103,20 +106,36 @@ class Module:
             seed: of the initial weights.
             dtype: of the rows; where it is floating, the module's too.
             differentiable: whether derivatives of gradients will be taken.
+
+        Raises:
+            ParameterError: torch cannot use the device, or the module alone is more than its memory.
         """
+        place = self.place
+        try:
+            of = self._functional(task, n_features, seed, dtype, place, differentiable)
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+            raise ParameterError(
+                f"The module alone is more than the memory of {place}: {str(error).splitlines()[0]}. Use a smaller one."
+            ) from error
+        if self.warm is None:
+            return of, of.parameters(), of.buffers()
+        start = self.warm
+        if start.of.names != of.names or [p.shape for p in start.params[0]] != [p.shape for p in of.parameters()]:
+            raise ParameterError.of("warm", "Module", "of the same architecture", start.of.module)
+        return of, [p.to(place).clone() for p in start.params[0]], copied(start.buffers[0])
+
+    def _functional(
+        self, task: Task, n_features: int, seed: int, dtype: torch.dtype, place: torch.device, differentiable: bool
+    ) -> Functional:
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)  # torch.manual_seed would also reset the GPU's, for good
             module = self.make_module(n_features, task.n_outputs)
         if dtype.is_floating_point:
             module = module.to(dtype)
         autocast = torch.bfloat16 if self.precision == "bfloat16" else None
-        of = Functional(module, task, self.place, autocast=autocast, differentiable=differentiable)
-        if self.warm is None:
-            return of, of.parameters(), of.buffers()
-        start = self.warm
-        if start.of.names != of.names or [p.shape for p in start.params[0]] != [p.shape for p in of.parameters()]:
-            raise ParameterError.of("warm", "Module", "of the same architecture", start.of.module)
-        return of, [p.to(self.place).clone() for p in start.params[0]], copied(start.buffers[0])
+        return Functional(module, task, place, autocast=autocast, differentiable=differentiable)
 
     def memory(
         self, of: Functional, x: Any, *, rows: int = 0, unroll: int = 1, checkpoint: bool = False, joint: bool = False

@@ -21,6 +21,7 @@ from raydm.predictors import batches
 from raydm.predictors.backward import Batch, Gradients, stacked_gradients
 from raydm.predictors.early_stopping import EarlyStopping, Watch
 from raydm.predictors.forward import stacked_forward
+from raydm.predictors.memory import usable
 from raydm.predictors.optimizers import Optimizer, Params
 from raydm.predictors.protocol import Seeds, TrainingSets
 
@@ -106,8 +107,12 @@ class Stacked:
         return dict(self.spec) if self.spec else {"name": "custom", "module": repr(self.make_module)}
 
     def fit(self, sets: TrainingSets, *, seed: Seeds) -> FittedStack:
-        """Trains the R predictors; seed is (R,)."""
-        device = torch.device(self._device())
+        """Trains the R predictors; seed is (R,).
+
+        Raises:
+            ParameterError: torch cannot use the device.
+        """
+        device = usable("Stacked", self.device)
         sets = TrainingSets(sets.x.to(device), sets.y.to(device), sets.w.to(device), sets.task)
         module = self.initial_module(sets, int(seed[0])).to(device)  # the only one, where all restart alike
         activations = _activations(module, sets.x)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from raydm.checks import check_choice, check_integer, check_positive
 from raydm.joint_training import EnlargeSettings
+from raydm.joint_training.texts import check_writing
 
 CLASSES = ("training", "balanced")
 GENERATORS = ("auto", "prototypes", "vae")
@@ -44,12 +45,13 @@ class SynthesizeSettings(EnlargeSettings):
     fit_label_learning_rate: float | None = None
 
     def check(self) -> None:
-        """Raises ParameterError where a setting is out of its range."""
+        """Raises ParameterError where a setting is out of its range: before a language model is fitted."""
         super().check()
-        check_positive(_OWNER, "rows", self.rows)
+        check_positive(f"{_OWNER} (DataSynthesizer's 'ratio')", "rows", self.rows)
         check_choice(_OWNER, "classes", self.classes, CLASSES)
         check_choice(_OWNER, "generator", self.generator, GENERATORS)
-        check_integer(_OWNER, "fit_epochs", self.fit_epochs, 0)
+        check_integer(_OWNER, "rounds", self.rounds, 1)
+        check_writing(_OWNER, self)
 
     def generator_for(self, examples: int, classes: int) -> str:
         """The generator's name, for so many training examples of so many classes."""

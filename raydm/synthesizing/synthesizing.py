@@ -81,6 +81,11 @@ class Synthesizing(Making):
         """g_phi, once `prepare` or `steps` made it."""
         return self.manipulation.composing
 
+    def check(self) -> None:
+        """That rows unfold the images that they are said to."""
+        if kind_of(self.train, self.settings.image_shape) == "image":
+            self._shaped(to_unit(torch.from_numpy(self.train.x[:1])))
+
     def summary(self) -> list[dict[str, Any]]:
         """Of prototypes: the scales of noise, of all factors and of the tangents, as fitted and now."""
         self.prepare()

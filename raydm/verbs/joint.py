@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from sklearn.base import clone
 from tqdm import tqdm
 
 from raydm.data import Prepared, fingerprint
-from raydm.errors import ParameterError
+from raydm.errors import ParameterError, RaydmWarning
 from raydm.estimators.jointly import Jointly
 from raydm.joint_training import Run
 from raydm.learner import Step
@@ -79,6 +80,10 @@ def learned(arguments: Namespace, estimator: E, begin: Begin[E]) -> Done:
     for note in prepared.encoder.notes:  # of its other notes prepare has warned
         say(note)
     judge, name = (prepared.test, "test") if prepared.test is not None else (prepared.valid, "validation")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RaydmWarning)  # of the data; the estimator's own training warns of it
+        for other in others.values():
+            begin(other, prepared, inputs)  # what it refuses is told before hours of training, not after
     scores = {}
     for method, one in {arguments.method: estimator, **others}.items():
         steps = begin(one, prepared, inputs)

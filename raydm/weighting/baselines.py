@@ -7,11 +7,14 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
+from raydm.data.examples import Examples
 from raydm.data.source import Batch
 from raydm.errors import ParameterError
 from raydm.joint_training import TrainedOnBoth
 from raydm.learner import Step
 from raydm.predictors import TrainingSets
+from raydm.utility import Problem
+from raydm.weighting.settings import WeightSettings
 from raydm.weighting.weighting import Weighting, Weights
 
 
@@ -46,10 +49,13 @@ class Proportion(Base):
         ParameterError: the labels are no classes.
     """
 
+    def __init__(self, train: Examples, problem: Problem, settings: WeightSettings) -> None:
+        if problem.task.kind != "classification":
+            raise ParameterError("The method 'proportion' weighs classes, and the labels are numbers. Use another.")
+        super().__init__(train, problem, settings)
+
     @property
     def weights(self) -> Weights:
         """N / (C n_c) for an example of class c, one of n_c, of C classes."""
-        if self.problem.task.kind != "classification":
-            raise ParameterError("The method 'proportion' weighs classes, and the labels are numbers. Use another.")
         _, which, counts = np.unique(self.train.y, return_inverse=True, return_counts=True)
         return np.asarray(len(self.train) / (len(counts) * counts[which]), dtype=np.float64)

@@ -199,10 +199,12 @@ def test_bad_arguments_are_refused(tmp_path: Path):
     train, given = nuisance(30, 0, trusted=False), problem(nuisance(20, 1, trusted=True), linear)
     for bad in (
         {"epochs": -1}, {"copies": 0}, {"share": 1}, {"learning_rate": 0}, {"look_ahead": "x"}, {"keep": "x"},
-        {"unroll": 0}, {"dev_batch": 0}, {"fit_epochs": -1},
+        {"unroll": 0}, {"dev_batch": 0}, {"fit_epochs": -1}, {"noise": 0}, {"masked": 1}, {"operations": ["spin"]},
+        {"probability": "x"}, {"spread": -1}, {"n": -1}, {"magnitude": 31}, {"temperature": 0}, {"top_k": 0},
+        {"fit_learning_rate": 0}, {"fit_label_learning_rate": -1},
     ):  # fmt: skip
-        with pytest.raises(ParameterError, match=next(iter(bad))):
-            done("learned", train, given, **bad)
+        with pytest.raises(ParameterError, match=f"'{next(iter(bad))}' parameter of AugmentSettings"):
+            AugmentSettings(**bad).check()  # all before anything is read or fitted
     with pytest.raises(ParameterError, match="untrained"):
         done("none", train, given, epochs=0, warm_up=0)
     with pytest.raises(ParameterError, match="'method'"):

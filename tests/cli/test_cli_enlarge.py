@@ -238,10 +238,10 @@ def test_wrong_flags_are_refused(
     [
         ("augment", ("--copies", "0"), "copies"),
         ("augment", ("--look-ahead", "far"), "look_ahead"),
-        ("augment", ("--noise", "0"), "scale"),
+        ("augment", ("--noise", "0"), "'noise' parameter"),
         ("augment", ("--method", "synonyms"), "texts"),
         ("augment", ("--ratio", "2"), "unrecognized"),
-        ("synthesize", ("--ratio", "0"), "rows"),
+        ("synthesize", ("--ratio", "0"), "ratio"),
         ("synthesize", ("--classes", "rare"), "classes"),
         ("synthesize", ("--generator", "gan"), "generator"),
         ("synthesize", ("--task", "regression"), "text"),
@@ -249,6 +249,23 @@ def test_wrong_flags_are_refused(
 )
 def test_wrong_flags_of_one_verb(call: Call, files: Files, verb: str, flags: tuple[str, ...], said: str) -> None:
     refused(call(verb, files.train, "--valid", files.valid, "--epochs", "1", "--quiet", *flags), said)
+
+
+@pytest.mark.parametrize(
+    ("verb", "flags", "said"),
+    [
+        ("augment", ("--method", "none", "--compare", "synonyms"), "training texts"),
+        ("augment", ("--method", "none", "--compare", "fixed", "--image-shape", "8", "8", "1"), "8 x 8 x 1"),
+        ("synthesize", ("--method", "none", "--compare", "untuned", "--image-shape", "8", "8", "1"), "8 x 8 x 1"),
+        ("synthesize", ("--method", "base+valid", "--compare", "learned", "--kind", "g=text"), "'g' holds texts"),
+    ],
+)
+def test_what_a_compared_method_cannot_do_is_told_before_any_training(
+    call: Call, files: Files, verb: str, flags: tuple[str, ...], said: str
+) -> None:
+    outcome = call(verb, files.train, "--valid", files.valid, *QUICK, *flags)
+    refused(outcome, said)
+    assert "a training step is estimated" not in outcome.err  # which is said before the first
 
 
 def test_targets_are_not_synthesized(call: Call, targets: Files) -> None:

@@ -275,6 +275,8 @@ def test_a_class_that_the_trusted_rows_lack_is_warned_of(call: Call, files: File
         (("--learning-rate", "-1"), ("learning_rate",)),
         (("--look-ahead", "far"), ("look_ahead",)),
         (("--unroll", "2", "--method", "ren2018"), ("unroll",)),
+        (("--unroll", "2", "--agreement"), ("--agreement", "one step ahead")),
+        (("--predictor-args", '{"device": "cuda:99"}'), ("device", "'auto'")),
         (("--dev-batch", "0"), ("dev_batch",)),
         (("--seeds", "0"), ("seeds",)),
         (("--seed", "-1"), ("random_state",)),
@@ -293,6 +295,9 @@ def test_files_without_trusted_ones_and_targets_by_proportion_are_refused(
     refused(call("weight", files.train), "--valid")
     refused(call("weight", "nowhere.csv", "--valid", files.valid), "nowhere.csv")
     refused(call(*words(targets, *QUICK, "--method", "proportion")), "proportion")
+    beside = call(*words(targets, *QUICK, "--compare", "proportion"))
+    refused(beside, "proportion")
+    assert "a training step is estimated" not in beside.err  # which is said before the first
 
 
 def test_a_run_that_is_torn_is_not_read(call: Call, files: Files) -> None:

@@ -19,9 +19,9 @@ RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (5, 6, 4, 3)).astype(np.uint8)
 
 
-def png(pixels):
+def png(pixels, kind="PNG"):
     out = io.BytesIO()
-    Image.fromarray(pixels).save(out, format="PNG")
+    Image.fromarray(pixels).save(out, format=kind)
     return out.getvalue()
 
 
@@ -65,9 +65,23 @@ def test_numbers_stay_in_their_unit_and_grey_images_have_one_channel():
                                   PIXELS[1, :, :, 0])  # fmt: skip
 
 
+def test_a_grey_file_before_colour_ones_takes_no_colour_from_them():
+    grey = PIXELS[0, :, :, 0]
+    x = fitted(pa.array([png(grey), png(PIXELS[1])])).transform(table(pa.array([png(grey), png(PIXELS[1])])), name="t")
+    np.testing.assert_array_equal(x[0], np.stack([grey] * 3))
+    np.testing.assert_array_equal(x[1], np.moveaxis(PIXELS[1], -1, 0))
+
+
+def test_pixels_of_sixteen_bits_keep_their_shades_and_those_of_no_known_range_are_refused():
+    wide = pa.array([png(PIXELS[0, :, :, 0].astype(np.uint16) * 257)])
+    np.testing.assert_array_equal(fitted(wide).transform(table(wide), name="t")[0, 0], PIXELS[0, :, :, 0])
+    with pytest.raises(DataError, match=r"row 1: cannot be read .* no known range: give arrays"):
+        fitted(pa.array([png(np.ones((2, 2), np.float32), "TIFF")]))
+
+
 def test_files_are_scaled_where_asked_and_saved_encoders_do_the_same(tmp_path):
-    column = pa.array([png(PIXELS[0]), png(PIXELS[1, :3, :3])])
-    with pytest.raises(DataError, match=r"train, column 'image', row 2: an image of 3 x 3 .*--image-size"):
+    column = pa.array([png(PIXELS[0]), png(PIXELS[1, :3, :2])])
+    with pytest.raises(DataError, match=r"row 2: an image of 3 x 2 .*where row 1 has 6 x 4\. .*--image-size"):
         fitted(column)
     encoder = fitted(column, size=(5, 2))
     x = encoder.transform(table(column), name="train")
@@ -85,7 +99,7 @@ def test_files_are_scaled_where_asked_and_saved_encoders_do_the_same(tmp_path):
     ("column", "match"),
     [
         (pa.array([png(PIXELS[0]), None]), "row 2: the image is missing"),
-        (pa.array([png(PIXELS[0]), b"GIF89a torn"]), "row 2: cannot be read as an image"),
+        (pa.array([png(PIXELS[0]), b"GIF89a torn"]), r"row 2: cannot be read as an image \(of no known format\)"),
         (pa.array(["nowhere.png"]), "row 1: nowhere.png: no such file"),
         (pa.array([1, 2]), "holds no image"),
         (pa.array([[1.0, 2.0]]), r"arrays of shape \(2,\)"),

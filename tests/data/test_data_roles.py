@@ -3,11 +3,13 @@
 import datetime
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 
-from raydm.data import Roles, infer_roles, vector_column
+from raydm.data import Roles, infer_roles, read_table, vector_column
 from raydm.errors import DataError, ParameterError
+from raydm.neighborhood import fit_rows
 
 N = 200
 TABLE = pa.table(
@@ -44,6 +46,21 @@ def test_kinds_by_type():
         "list": "vector",
     }
     assert Roles.from_dict(roles.to_dict()) == roles
+
+
+def test_the_nameless_index_that_pandas_writes_is_no_feature(tmp_path):
+    frame = pd.DataFrame({"a": [0.5, 1.5, 2.5, 3.5], "y": list("uvvv")})
+    frame.iloc[[2, 0, 3]].to_parquet(tmp_path / "some.parquet")
+    table = read_table(tmp_path / "some.parquet")
+    assert "__index_level_0__" in table.column_names
+    assert infer_roles(table, label="y").features == {"a": "numeric"}
+    assert list(infer_roles(table, label="y", features=["__index_level_0__"]).features) == ["__index_level_0__"]
+    assert fit_rows(table, name="t").columns == ["a"]
+
+
+def test_bytes_say_how_images_are_read():
+    with pytest.raises(DataError, match=r"Arrow type binary .*--image"):
+        infer_roles(pa.table({"photo": [b"x", b"y"], "y": [0, 1]}), label="y")
 
 
 def test_more_rows_allow_more_categories():

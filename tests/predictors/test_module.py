@@ -13,7 +13,7 @@ from torch.nn import functional
 from raydm.data.task import Task
 from raydm.errors import ParameterError, RunError
 from raydm.networks import linear, mlp
-from raydm.predictors import SGD, Adam, AdamW, Predictor, TrainingSets, memory
+from raydm.predictors import SGD, Adam, AdamW, Predictor, Stacked, TrainingSets, memory
 from raydm.predictors.memory import Memory, check_fits, estimate
 from raydm.predictors.module import Module
 from raydm.testing import PredictorContract
@@ -153,6 +153,19 @@ def test_predictions_of_many_rows_are_made_in_parts():
 def test_bad_arguments_are_refused(arguments: dict[str, Any], message: str):
     with pytest.raises(ParameterError, match=message):
         Module(small, **({"optimizer": SGD(0.1), "epochs": 1, "device": "cpu"} | arguments))
+
+
+@pytest.mark.parametrize("make", [Module, Stacked])
+def test_a_device_that_torch_cannot_use_is_refused(make):
+    for device in ("quantum", "cuda:99"):
+        with pytest.raises(ParameterError, match=r"'device' parameter of .*'auto'"):
+            make(small, optimizer=SGD(0.1), epochs=1, device=device).fit(sets(), seed=SEEDS)
+
+
+def test_a_module_that_memory_cannot_hold_is_refused():
+    huge = Module(lambda d, c: nn.Linear(2**24, 2**24), optimizer=SGD(0.1), epochs=1, device="cpu")  # a PiB
+    with pytest.raises(ParameterError, match="more than the memory of cpu"):
+        huge.fit(sets(), seed=SEEDS)
 
 
 def test_memory_is_told_and_checked(monkeypatch):

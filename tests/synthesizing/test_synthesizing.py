@@ -163,9 +163,12 @@ def test_uint8_images_are_made_in_the_unit_interval():
 
 def test_bad_arguments_are_refused():
     train, given = table(20, 0), problem(table(20, 1))
-    for bad in ({"rows": 0}, {"classes": "x"}, {"generator": "gan"}, {"share": 0}, {"fit_epochs": -1}):
-        with pytest.raises(ParameterError, match=next(iter(bad))):
-            done("learned", train, given, **bad)
+    for bad in (
+        {"rows": 0}, {"classes": "x"}, {"generator": "gan"}, {"share": 0}, {"fit_epochs": -1}, {"rounds": 0},
+        {"temperature": 0}, {"top_k": 0}, {"fit_learning_rate": 0}, {"fit_label_learning_rate": -1},
+    ):  # fmt: skip
+        with pytest.raises(ParameterError, match=f"'{next(iter(bad))}' parameter of SynthesizeSettings"):
+            SynthesizeSettings(**bad).check()  # all before anything is read or fitted
     with pytest.raises(ParameterError, match="'method'"):
         done("magic", train, given)
     regression = Problem(given.predictor, train, Task("regression", 1), METRICS["rmse"], seed=0)
