@@ -275,7 +275,7 @@ def test_a_class_that_the_trusted_rows_lack_is_warned_of(call: Call, files: File
         (("--learning-rate", "-1"), ("learning_rate",)),
         (("--look-ahead", "far"), ("look_ahead",)),
         (("--unroll", "2", "--method", "ren2018"), ("unroll",)),
-        (("--unroll", "2", "--agreement"), ("--agreement", "one step ahead")),
+        (("--unroll", "2", "--no-agreement"), ("--no-agreement", "one step ahead")),
         (("--predictor-args", '{"device": "cuda:99"}'), ("device", "'auto'")),
         (("--dev-batch", "0"), ("dev_batch",)),
         (("--seeds", "0"), ("seeds",)),
