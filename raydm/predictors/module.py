@@ -116,7 +116,8 @@ class Module:
         start = self.warm
         if start.of.names != of.names or [p.shape for p in start.params[0]] != [p.shape for p in of.parameters()]:
             raise ParameterError.of("warm", "Module", "of the same architecture", start.of.module)
-        return of, [p.to(self.place).clone() for p in start.params[0]], copied(start.buffers[0])
+        buffers = {name: b.to(self.place) for name, b in start.buffers[0].items()}
+        return of, [p.to(self.place).clone() for p in start.params[0]], copied(buffers)
 
     def memory(
         self, of: Functional, x: Any, *, rows: int = 0, unroll: int = 1, checkpoint: bool = False, joint: bool = False
