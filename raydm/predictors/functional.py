@@ -6,7 +6,7 @@ Axes: B rows, C outputs.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -98,7 +98,7 @@ class Functional:
             if self.differentiable:
                 stack.enter_context(sdpa_kernel(SDPBackend.MATH))
                 if self._recurrent:  # cuDNN's have no second derivative either, and outside of training not even one
-                    stack.enter_context(torch.backends.cudnn.flags(enabled=False))
+                    stack.enter_context(_without_cudnn())
             out: Tensor = functional_call(self.module, given, (x,), tie_weights=False)
         return out if self.autocast is None else out.float()
 
@@ -164,3 +164,14 @@ class Functional:
 def copied(buffers: Mapping[str, Tensor]) -> Buffers:
     """Buffers that may be updated in place."""
     return {name: b.clone() for name, b in buffers.items()}
+
+
+@contextlib.contextmanager
+def _without_cudnn() -> Iterator[None]:
+    """torch.backends.cudnn.flags would also set what TF32 is allowed for."""
+    before = torch.backends.cudnn.enabled
+    torch.backends.cudnn.enabled = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.enabled = before
