@@ -21,7 +21,7 @@ from raydm.predictors.inputs import as_leaves, wanted
 from raydm.predictors.memory import Memory, check_fits
 from raydm.predictors.module import Module
 from raydm.predictors.training import Training
-from raydm.seeding import stream
+from raydm.seeding import repeatable, stream
 from raydm.utility import Problem, Redrawn, checked, checked_predictions, failed
 
 LOOK_AHEADS = ("weights", "zero")
@@ -115,7 +115,8 @@ class Joint:
     def __call__(self, sets: TrainingSets, *, step: int) -> Tensor:
         """The utility u (1,), with a gradient in those of the sets' x, y and w that require one."""
         try:
-            return self._looked_ahead(sets, step)
+            with repeatable():
+                return self._looked_ahead(sets, step)
         except RaydmError:
             raise
         except Exception as error:  # whatever a module of the user's own may raise
@@ -125,8 +126,9 @@ class Joint:
         """Trains theta on the sets drawn again: one real step for each minibatch, none where all weights are 0."""
         try:
             sets = redrawn()
-            for j, (x, y, w) in enumerate(self._parts(sets)):
-                self._step(x, y, w.detach(), self._seed(j))
+            with repeatable():
+                for j, (x, y, w) in enumerate(self._parts(sets)):
+                    self._step(x, y, w.detach(), self._seed(j))
         except RaydmError:
             raise
         except Exception as error:

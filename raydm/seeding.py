@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 
 def _entropy(part: int | str) -> int:
@@ -66,3 +68,31 @@ def rollout_seeds(seed: int, step: int, rollouts: int, *, shared: bool) -> npt.N
     if shared:
         return np.full(rollouts, stream(seed, "predictor").integers(2**63), dtype=np.int64)
     return np.array([stream(seed, "predictor", step, r).integers(2**63) for r in range(rollouts)], dtype=np.int64)
+
+
+@contextmanager
+def drawing(seed: int, device: torch.device) -> Iterator[None]:
+    """What torch draws meanwhile, such as dropout, follows the seed; after it all generators go on as they were.
+
+    Args:
+        seed: >= 0.
+        device: where it is drawn, beside the CPU.
+    """
+    cuda = device.type == "cuda"
+    with torch.random.fork_rng(devices=[device] if cuda else []):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would also reset other devices, for good
+        if cuda:
+            index = torch.cuda.current_device() if device.index is None else device.index
+            torch.cuda.default_generators[index].manual_seed(seed)
+        yield
+
+
+@contextmanager
+def repeatable() -> Iterator[None]:
+    """Convolutions on a GPU give the same bits each time: by default cuDNN may sum as its threads happen to come."""
+    before = torch.backends.cudnn.deterministic
+    torch.backends.cudnn.deterministic = True
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.deterministic = before

@@ -17,7 +17,7 @@ from raydm.data.task import Task
 from raydm.errors import ParameterError, RaydmError, RolloutError
 from raydm.metrics import Metric
 from raydm.predictors import Predictor, Seeds, TrainingSets
-from raydm.seeding import rollout_seeds
+from raydm.seeding import repeatable, rollout_seeds
 
 if TYPE_CHECKING:  # a manipulation may need a utility of its own
     from raydm.data.source import Batch
@@ -115,7 +115,8 @@ def one_thread() -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield
+        with repeatable():
+            yield
     finally:
         torch.set_num_threads(before)
 

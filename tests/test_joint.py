@@ -493,3 +493,28 @@ def test_what_is_not_finite_is_told():
     given = dataclasses.replace(sets(), w=torch.full((1, N), torch.inf))
     with pytest.raises(RolloutError, match=r"Step 7: the score.*lower its learning rate"):
         joint()(given, step=7)
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+def test_recurrent_layers_are_looked_ahead_through_without_cudnn(kind):
+    # cuDNN's have no second derivative, and none at all outside of training; elsewhere than on a GPU it has no part.
+    class Recurrent(nn.Module):
+        def __init__(self, d: int, c: int) -> None:
+            super().__init__()
+            self.layer, self.readout = kind(1, 3, batch_first=True), nn.Linear(3, c)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            enabled.append(torch.backends.cudnn.enabled)
+            return self.readout(self.layer(x.unsqueeze(-1))[0][:, -1])
+
+    enabled: list[bool] = []
+    rng, task = np.random.default_rng(0), Task("classification", 2)
+    x, y = rng.normal(size=(8, 4)).astype(np.float32), np.arange(8) % 2
+    predictor = Module(Recurrent, optimizer=Adam(0.1), batch_size=8, epochs=1, device="cpu")
+    joint = Joint(Problem(predictor, Examples(x, y, np.arange(8)), task, METRICS["accuracy"], seed=0))
+    w = torch.ones(1, 8, requires_grad=True)
+    joint(TrainingSets(torch.from_numpy(x), torch.from_numpy(y), w, task), step=0).sum().backward()
+    assert w.grad is not None
+    assert w.grad.abs().sum() > 0
+    assert set(enabled) == {False}
+    assert torch.backends.cudnn.enabled

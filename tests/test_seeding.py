@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 
-from raydm.seeding import hashed, rollout_seeds, stream
+from raydm.seeding import drawing, hashed, repeatable, rollout_seeds, stream
 
 
 def first(*path):
@@ -95,3 +96,47 @@ def test_hashed_numbers_are_uniform_and_neighbours_are_independent():
 
 def test_hashed_numbers_of_none():
     assert hashed(0, "x", counters=[np.empty(0, np.int64)]).shape == (0,)
+
+
+def test_what_is_drawn_within_follows_the_seed_and_leaves_no_trace():
+    torch.manual_seed(1)
+    apart = torch.rand(2)
+    torch.manual_seed(1)
+    with drawing(5, torch.device("cpu")):
+        first = torch.rand(3)
+    with drawing(5, torch.device("cpu")):
+        assert torch.equal(torch.rand(3), first)
+    assert torch.equal(torch.rand(2), apart)
+
+
+@pytest.mark.parametrize("name", ["cuda", "cuda:1"])
+def test_the_device_that_is_worked_on_is_seeded_and_no_other(monkeypatch, name):
+    # Two GPUs, of which the second is the current one; generators of CPUs stand in for theirs.
+    gpus = [torch.Generator().manual_seed(0), torch.Generator().manual_seed(0)]
+
+    def at(device):
+        return gpus[1 if device.index is None else device.index]
+
+    monkeypatch.setattr(torch.cuda, "default_generators", gpus)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda device: at(device).get_state())
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda state, device: at(device).set_state(state))
+    before = [gpu.get_state() for gpu in gpus]
+    with drawing(5, torch.device(name)):
+        assert gpus[1].initial_seed() == 5
+        torch.rand(3, generator=gpus[1])
+        assert torch.equal(gpus[0].get_state(), before[0])
+    assert all(torch.equal(gpu.get_state(), state) for gpu, state in zip(gpus, before, strict=True))
+
+
+def test_cudnn_is_as_it_was_after_it_had_to_repeat_itself():
+    assert not torch.backends.cudnn.deterministic
+    with repeatable():
+        assert torch.backends.cudnn.deterministic
+    assert not torch.backends.cudnn.deterministic
+
+
+def test_cudnn_is_as_it_was_after_an_error_too():
+    with pytest.raises(KeyError), repeatable():
+        {}["nothing"]
+    assert not torch.backends.cudnn.deterministic

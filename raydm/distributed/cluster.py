@@ -151,3 +151,9 @@ def autoscales() -> bool:
     with suppress(Exception):  # no public API tells; a Ray client cannot ask
         return bool(ray._private.state.state.get_max_resources_from_cluster_config())
     return False
+
+
+def hide_gpus() -> None:
+    """Lets this process see no GPU where it asked Ray for none: Ray itself would then hide none from it."""
+    if not ray.get_runtime_context().get_accelerator_ids().get("GPU"):
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""

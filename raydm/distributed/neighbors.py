@@ -14,7 +14,7 @@ import ray
 import torch
 
 from raydm.data.blocks import ParquetRows, Span
-from raydm.distributed.cluster import Connection, connect, node_resources, require
+from raydm.distributed.cluster import Connection, connect, hide_gpus, node_resources, require
 from raydm.distributed.streaming import LIGHT, READS, WORKERS, Work, read_spans, stream, told
 from raydm.errors import ClusterError, ParameterError, RaydmError
 from raydm.indexes import GRAPH_POINTS
@@ -32,8 +32,7 @@ class ShardActor:
 
     def __init__(self, recipe: list[Any], spans: Sequence[Span], threads: int) -> None:
         torch.set_num_threads(threads)
-        if not ray.get_runtime_context().get_accelerator_ids().get("GPU"):
-            os.environ["CUDA_VISIBLE_DEVICES"] = ""  # Ray hides no GPU from an actor that asked for none
+        hide_gpus()
         self._error: RaydmError | None = None
         try:
             self._shard = Shard(ray.get(recipe[0]), spans)  # in a list, Ray hands the reference on as it is

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from raydm.checks import check_integer
 from raydm.distributed.actors import RayWorkers
-from raydm.distributed.cluster import Connection, connect, require
+from raydm.distributed.cluster import Connection, connect, hide_gpus, require
 from raydm.distributed.controller import Controller
 from raydm.distributed.workers import Limits
 from raydm.errors import ParameterError, RaydmError
@@ -46,8 +46,7 @@ class RolloutActor:
 
     def __init__(self) -> None:
         torch.set_num_threads(1)  # small stacks are fastest so
-        if not ray.get_runtime_context().get_accelerator_ids().get("GPU"):
-            os.environ["CUDA_VISIBLE_DEVICES"] = ""  # Ray hides no GPU from an actor that asked for none
+        hide_gpus()
 
     def process(self) -> int:
         """The actor's process id; answers once the actor is placed."""

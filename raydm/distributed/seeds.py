@@ -12,7 +12,7 @@ import ray
 import torch
 
 from raydm.checks import check_integer
-from raydm.distributed.cluster import connect, require
+from raydm.distributed.cluster import connect, hide_gpus, require
 from raydm.errors import ClusterError, ParameterError, RaydmError
 from raydm.joint_training import Case, Outcome, RowMaker
 from raydm.predictors.fitted_module import FittedModule
@@ -76,6 +76,7 @@ class RaySeeds:
 
 def _one(function: Callable[[Case], Outcome], case: Case, seed: int, threads: int) -> Outcome:
     torch.set_num_threads(threads)
+    hide_gpus()
     done = function(copy.deepcopy(case).with_seed(seed))  # Ray's arrays are read-only, which torch cannot express
     if isinstance(done.learned, RowMaker):
         done.learned.to(torch.device("cpu"))

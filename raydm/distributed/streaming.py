@@ -25,6 +25,7 @@ from ray.data.block import BlockMetadata
 from ray.data.datasource import Datasource, ReadTask
 
 from raydm.data.blocks import ParquetRows, Span, spans
+from raydm.distributed.cluster import hide_gpus
 from raydm.errors import ClusterError, RaydmError
 
 NUMBER = "__row__"
@@ -128,6 +129,7 @@ class _Worker:
 
     def __init__(self, make: Callable[[], Work], block: int, window: int) -> None:
         torch.set_num_threads(1)
+        hide_gpus()
         self._work, self._block, self._window = make(), block, window
         self._pool = ThreadPoolExecutor(window)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -15,6 +14,7 @@ import ray
 import torch
 from ray import tune
 
+from raydm.distributed.cluster import hide_gpus
 from raydm.distributed.population import Line, copy_member, load_line
 from raydm.errors import DataError, MissingPackageError, ParameterError
 from raydm.sweep.results import failed
@@ -52,8 +52,7 @@ class Job:
     def row(self, number: int, settings: Settings, report: Any, journal: Path | None) -> dict[str, Any]:
         """Trains; what no other try would better is a row, and whatever else is raised is tried again."""
         torch.set_num_threads(1)  # small stacks are fastest so
-        if not ray.get_runtime_context().get_accelerator_ids().get("GPU"):
-            os.environ["CUDA_VISIBLE_DEVICES"] = ""  # Ray hides no GPU from a process that asked for none
+        hide_gpus()
         try:
             return {"trial": number, **self.train(settings, self.where, report, journal)}
         except (ParameterError, DataError, MissingPackageError) as error:

@@ -85,6 +85,7 @@ class Prototypes(Generator):
             ParameterError: see `Generator.checked`.
         """
         rows = self.checked(x, y)
+        y = y.to(rows.device)
         order = torch.argsort(y, stable=True)
         rows, y = rows[order], y[order]
         means = torch.stack([rows[y == c].mean(0) if (y == c).any() else rows.mean(0) for c in range(self.n_classes)])
@@ -146,7 +147,7 @@ class Prototypes(Generator):
         origin = torch.cat([rows[:0], *origins])
         apart = torch.cat([rows[:0], *others]) - origin
         if not self.tangent_spread or not len(apart):
-            return apart, torch.zeros(len(self.log_tau))
+            return apart, apart.new_zeros(len(self.log_tau))
         ways = tangents(origin.reshape(-1, *self.shape)).flatten(2)  # (P, 6, width)
         gram = ways @ ways.mT
         ridge = 1e-2 * gram.diagonal(dim1=1, dim2=2).mean().clamp_min(_SMALLEST)

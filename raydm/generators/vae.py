@@ -102,6 +102,7 @@ class VAE(Generator):
             ParameterError: see `Generator.checked`; or values outside [0, 1] and the Bernoulli likelihood.
         """
         rows = self.checked(x, y)
+        y = y.to(rows.device)
         shares = bool(rows.min() >= 0 and rows.max() <= 1)
         if self.likelihood == "bernoulli" and not shares:
             got = f"{float(rows.min())} to {float(rows.max())}"

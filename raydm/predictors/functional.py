@@ -17,6 +17,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from raydm.data.task import Task
+from raydm.seeding import drawing
 
 _dual: Any = forward_ad.make_dual  # torch leaves both untyped
 _unpacked: Any = forward_ad.unpack_dual
@@ -59,6 +60,7 @@ class Functional:
                 if p is not None and id(p) in of:
                     of[id(p)].append(f"{prefix}.{key}" if prefix else key)
         self._places = [of[id(p)] for _, p in named]
+        self._recurrent = any(isinstance(part, nn.RNNBase) for part in module.modules())
         self._norms = [part for part in module.modules() if isinstance(part, _BatchNorm)]
         self._mode: Mode | None = None
         self.location, self.scale = torch.zeros((), device=device), torch.ones((), device=device)  # of targets
@@ -90,11 +92,13 @@ class Functional:
         given = {place: p for names, p in places for place in names} | dict(buffers)
         with contextlib.ExitStack() as stack:
             if mode == "train":
-                stack.enter_context(self._seeded(seed))
+                stack.enter_context(drawing(seed, self.device))
             if self.autocast is not None:  # no cache: it would keep one call's weights for another's
                 stack.enter_context(torch.autocast(self.device.type, self.autocast, cache_enabled=False))
             if self.differentiable:
                 stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+                if self._recurrent:  # cuDNN's have no second derivative either, and outside of training not even one
+                    stack.enter_context(_without_cudnn())
             out: Tensor = functional_call(self.module, given, (x,), tie_weights=False)
         return out if self.autocast is None else out.float()
 
@@ -156,16 +160,18 @@ class Functional:
             norm.train(mode != "eval")
         self._mode = mode
 
-    @contextlib.contextmanager
-    def _seeded(self, seed: int) -> Iterator[None]:
-        cuda = self.device.type == "cuda"
-        with torch.random.fork_rng(devices=[self.device] if cuda else []):
-            torch.default_generator.manual_seed(seed)  # torch.manual_seed would also reset other devices, for good
-            if cuda:
-                torch.cuda.default_generators[self.device.index or 0].manual_seed(seed)
-            yield
-
 
 def copied(buffers: Mapping[str, Tensor]) -> Buffers:
     """Buffers that may be updated in place."""
     return {name: b.clone() for name, b in buffers.items()}
+
+
+@contextlib.contextmanager
+def _without_cudnn() -> Iterator[None]:
+    """torch.backends.cudnn.flags would also set what TF32 is allowed for."""
+    before = torch.backends.cudnn.enabled
+    torch.backends.cudnn.enabled = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.enabled = before

@@ -115,7 +115,8 @@ def out_of_memory(error: Exception) -> bool:
 def free_bytes(device: torch.device) -> int | None:
     """What is free on the device; None where that cannot be told."""
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
+        held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # torch's, of what was freed
+        return int(torch.cuda.mem_get_info(device)[0]) + held
     try:
         with open("/proc/meminfo") as lines:
             return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))

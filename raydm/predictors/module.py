@@ -124,7 +124,8 @@ class Module:
         start = self.warm
         if start.of.names != of.names or [p.shape for p in start.params[0]] != [p.shape for p in of.parameters()]:
             raise ParameterError.of("warm", "Module", "of the same architecture", start.of.module)
-        return of, [p.to(place).clone() for p in start.params[0]], copied(start.buffers[0])
+        buffers = {name: b.to(place) for name, b in start.buffers[0].items()}
+        return of, [p.to(place).clone() for p in start.params[0]], copied(buffers)
 
     def _functional(
         self, task: Task, n_features: int, seed: int, dtype: torch.dtype, place: torch.device, differentiable: bool

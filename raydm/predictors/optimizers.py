@@ -67,7 +67,7 @@ class SGD:
         """One step in place; `step` is not used."""
         torch_sgd(
             params,
-            _dense(grads),
+            _dense(grads, params),
             list(state[0]),
             fused=True,
             weight_decay=self.weight_decay,
@@ -123,7 +123,7 @@ class Adam:
         """One step in place."""
         torch_adam(
             params,
-            _dense(grads),
+            _dense(grads, params),
             exp_avgs=state[0],
             exp_avg_sqs=state[1],
             max_exp_avg_sqs=[],
@@ -181,9 +181,12 @@ def _safe_sqrt(v: Tensor) -> Tensor:
     return torch.where(zero, 0.0, torch.where(zero, 1.0, v).sqrt())
 
 
-def _dense(grads: Params) -> Params:
-    """Gradients in the parameters' memory order: fused kernels do not look at strides, and those of vmap differ."""
-    return [g.contiguous() for g in grads]
+def _dense(grads: Params, params: Params) -> Params:
+    """Gradients in the parameters' memory order: fused kernels look at no strides on CPUs, and refuse others on GPUs.
+
+    Those of vmap differ, and parameters may lie channels last.
+    """
+    return [g if g.stride() == p.stride() else torch.empty_like(p).copy_(g) for g, p in zip(grads, params, strict=True)]
 
 
 def _decayed(params: Params, grads: Params, weight_decay: float) -> Params:

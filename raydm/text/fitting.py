@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from raydm.checks import check_choice, check_integer, check_positive
 from raydm.errors import ParameterError
-from raydm.seeding import stream
+from raydm.seeding import drawing, stream
 from raydm.text.generator import TextGenerator
 from raydm.text.masking import gathered, mask_positions
 
@@ -101,8 +101,7 @@ def epochs_of(
     for epoch in range(epochs):
         began, losses, count = time.perf_counter(), torch.zeros((), device=device), 0
         generator.train()
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.manual_seed(int(stream(seed, "dropout", epoch).integers(2**63)))
+        with drawing(int(stream(seed, "dropout", epoch).integers(2**63)), device):
             for rows in batches_of(ids, generator.pad_id, batch_size, stream(seed, "order", epoch)):
                 for group, rate in zip(optimizer.param_groups, rates, strict=True):
                     group["lr"] = rate * (_linear(step, total) if schedule == "linear" else 1.0)

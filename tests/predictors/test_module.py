@@ -183,6 +183,14 @@ def test_memory_is_told_and_checked(monkeypatch):
         predictor.fit(TrainingSets(x, torch.zeros(10).long(), torch.ones(1, 10), CLASSES), seed=SEEDS[:1])
 
 
+def test_memory_that_torch_holds_of_what_was_freed_is_free(monkeypatch):
+    # A training before this one leaves a GPU's memory with torch, which hands it out again; the driver calls it taken.
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (10, 100))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 80)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 30)
+    assert memory.free_bytes(torch.device("cuda")) == 10 + 50
+
+
 def test_memory_of_an_unroll_grows_linearly_and_with_checkpoints_like_a_root():
     predictor = Module(small, optimizer=Adam(0.1), batch_size=8, epochs=1, device="cpu")
     of, _, _ = predictor.opened(CLASSES, 5, 0, torch.float32)

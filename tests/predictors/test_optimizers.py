@@ -68,6 +68,22 @@ def test_twenty_steps_in_place_are_those_out_of_place(optimizer, theirs, argumen
         torch.testing.assert_close(mine, other, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("optimizer", [SGD(0.1), Adam(0.1), AdamW(0.1)], ids=["sgd", "adam", "adamw"])
+def test_parameters_may_lie_channels_last(optimizer):
+    # Fused kernels go through memory, and a gradient that lies otherwise would reach other numbers.
+    generator = torch.Generator().manual_seed(0)
+    start, slope = (torch.randn(2, 3, 2, 2, generator=generator) for _ in range(2))
+    ends = []
+    for layout in (torch.contiguous_format, torch.channels_last):
+        params = [start.clone(memory_format=layout)]
+        state = optimizer.init(params)
+        for step in (1, 2):
+            optimizer.update_(params, [slope.clone()], state, step)
+        ends.append(params[0])
+    assert ends[1].is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(*ends)
+
+
 @pytest.mark.parametrize("optimizer", [SGD(0.1), Adam(0.1)], ids=["sgd", "adam"])
 def test_updates_are_out_of_place(optimizer):
     params = initial()
