@@ -63,6 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _terminate(number: int, frame: object) -> None:
+    signal.signal(number, signal.SIG_IGN)  # a second one, as `timeout` sends, must not cut short what this one begins
     raise SystemExit(128 + number)
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Mapping
-from contextlib import suppress
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from raydm.errors import ClusterError
@@ -33,7 +35,8 @@ class Connection:
     def close(self) -> None:
         """Leaves the cluster, and ends it where `connect` started it."""
         if self._owned:
-            ray.shutdown()
+            with _own_end():
+                ray.shutdown()
         if self._temp_dir:
             shutil.rmtree(self._temp_dir, ignore_errors=True)
         self._owned, self._temp_dir = False, None
@@ -63,7 +66,8 @@ def connect(address: str | None = None, *, num_cpus: int | None = None) -> Conne
             _knock(address)
             if guarded and address != "auto":  # which is on this machine
                 check_guarded(address)
-            ray.init(address=address, **quiet)
+            with _own_end():
+                ray.init(address=address, **quiet)
         except ClusterError:
             raise
         except Exception as error:  # Ray raises many types here, RuntimeError and plain Exception among them
@@ -78,11 +82,23 @@ def connect(address: str | None = None, *, num_cpus: int | None = None) -> Conne
             keep_token()
         # Ray opens its folder to everybody (mode 0777), so it gets one below ours
         ray_dir = os.path.join(temp_dir, "ray")
-        ray.init(address="local", num_cpus=num_cpus, include_dashboard=False, _temp_dir=ray_dir, **quiet)
+        with _own_end():
+            ray.init(address="local", num_cpus=num_cpus, include_dashboard=False, _temp_dir=ray_dir, **quiet)
     except Exception as error:
         shutil.rmtree(temp_dir, ignore_errors=True)
         raise ClusterError(f"Ray could not be started on this machine: {error}.") from error
     return Connection(owned=True, temp_dir=temp_dir)
+
+
+@contextmanager
+def _own_end() -> Iterator[None]:
+    """Keeps what this process has SIGTERM do: Ray's beginning and end replace it, by a trace and a code of its own."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if before not in (None, signal.SIG_DFL) and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 def _knock(address: str) -> None:

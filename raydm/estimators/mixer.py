@@ -254,11 +254,16 @@ class DataMixer(Labelled):
         task = Task(prepared.labels.task, prepared.labels.n_outputs)
         metric = metric_for(self.metric, task.kind)
         return Problem(
-            self._predictor(prepared), prepared.valid, task, metric, self.random_state,
+            self.predictor_for(prepared), prepared.valid, task, metric, self.random_state,
             shared_restart=self.shared_restart, shard=self.shard,
         ).watched()  # fmt: skip
 
-    def _predictor(self, prepared: Prepared) -> Predictor:
+    def predictor_for(self, prepared: Prepared) -> Predictor:
+        """The predictor that is trained on these data.
+
+        Raises:
+            ParameterError: it cannot be made, or does not fit the data.
+        """
         params = self.predictor_params or {}
         if isinstance(self.predictor, str) and self.predictor == "auto":
             return self._made("mlp", {**MLP, **params}, prepared)

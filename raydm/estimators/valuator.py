@@ -187,7 +187,7 @@ class DataValuator(Labelled):
             )
         self._check_values(prepared.labels.task)
         task = Task(prepared.labels.task, prepared.labels.n_outputs)
-        predictor = self._predictor(prepared)
+        predictor = self.predictor_for(prepared)
         self.problem_ = Problem(
             predictor,
             prepared.valid,
@@ -312,7 +312,12 @@ class DataValuator(Labelled):
             whose = f"method={self.method!r}" + (f" for {kind}" if kind and of else "")
             raise ParameterError.of("final", owner, f"'kept' or 'all' with {whose}", self.final)
 
-    def _predictor(self, prepared: Prepared) -> Predictor:
+    def predictor_for(self, prepared: Prepared) -> Predictor:
+        """The predictor that is trained on these data.
+
+        Raises:
+            ParameterError: it cannot be made, or does not fit the data.
+        """
         chosen = LINEAR[prepared.labels.task] if self.predictor == "auto" else self.predictor
         made = self._made(chosen, self.predictor_params or {}, prepared)
         if getattr(made, "early_stopping", None) is not None and made.watched is None:  # type: ignore[attr-defined]

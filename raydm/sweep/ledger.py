@@ -71,6 +71,11 @@ class Ledger:
         self.open.pop(row["trial"], None)
         self._add({"ended": row["trial"], "row": row})
 
+    def reopen(self, state: str) -> None:
+        """Takes the trials that ended so for such that were begun and did not end."""
+        for number in [number for number, row in self.ended.items() if row.get("state") == state]:
+            self.open[number] = self.ended.pop(number)["settings"]
+
     def close(self) -> None:
         """Lets others have the file."""
         self._records.close()

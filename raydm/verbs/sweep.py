@@ -48,6 +48,7 @@ def run(arguments: Namespace) -> dict[str, Any]:
     out = output(arguments.storage, arguments.out, Path("runs") / f"{inputs.name}-sweep-{arguments.swept}-{stamp}")
     check_free(out)
     with _placed(arguments) as sweep, _ledger(arguments, out, base, inputs) as ledger:
+        ledger.reopen(FAILED)  # a resumed sweep begins them again: what they failed by may be mended
         utilities = {number: (row["settings"], row.get("utility")) for number, row in ledger.ended.items()}
         replay(search, utilities, ledger.open)
         if arguments.resume and not arguments.quiet:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -167,14 +168,30 @@ def base_of(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_trials(trainer: Trainer, space: Sequence[Dimension]) -> None:
-    """Raises ParameterError where a value is none of its setting, the others at their first, before any is trained."""
+    """Tries each value, the others at their first, on the data, before anything is trained.
+
+    Raises:
+        ParameterError: a value is none of its setting, or of the predictor, or the data are none for the verb.
+        DataError: the data cannot be used.
+    """
     ends = {d.name: d.values or tuple(int(v) if "int" in d.kind else v for v in (d.low, d.high)) for d in space}
     first = {name: values[0] for name, values in ends.items()}
-    for name, values in ends.items():
-        for value in values:
-            try:
-                trainer.arguments({**first, name: value})
-            except ParameterError as error:
-                raise ParameterError(f"--space {name}, value {value!r}: {error}") from error
-    if not ends:
-        trainer.arguments({})
+    tried = []
+    for name, value in [(name, value) for name, values in ends.items() for value in values]:
+        with _told(name, value):
+            tried.append((name, value, trainer.arguments({**first, name: value})))
+    prepared = trainer.prepared(trainer.arguments(first))
+    if "predictor" in ends:  # whose arguments may fit some of them alone
+        return
+    for name, value, arguments in tried:
+        with _told(name, value):
+            trainer.check_predictor(arguments, prepared)
+
+
+@contextmanager
+def _told(name: str, value: Any) -> Iterator[None]:
+    """Says whose value it is that is refused."""
+    try:
+        yield
+    except ParameterError as error:
+        raise ParameterError(f"--space {name}, value {value!r}: {error}") from error

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from raydm.data import Prepared
 from raydm.errors import RaydmWarning
 from raydm.estimators import DataAugmenter, DataMixer, DataSynthesizer, DataValuator, DataWeighter
 from raydm.estimators.jointly import Jointly
@@ -96,6 +97,28 @@ class Trainer:
             made(arguments, JOINT[self.verb])
         return arguments
 
+    def prepared(self, arguments: Namespace) -> Prepared:
+        """The data of a trial, checked and encoded; no setting that is searched changes them.
+
+        Raises:
+            ParameterError: they are no data for the verb.
+            DataError: they cannot be used.
+        """
+        if self.verb == "mix":
+            return prepared_to_mix(arguments, self.inputs)
+        if self.verb in JOINT:
+            return prepared_for(made(arguments, JOINT[self.verb]), arguments, self.inputs)
+        prepared = prepared_of(arguments, self.inputs)
+        check_judges(metric_for(arguments.metric, prepared.labels.task), prepared, self.inputs)
+        return with_noise(arguments, prepared)[0]
+
+    def check_predictor(self, arguments: Namespace, prepared: Prepared) -> None:
+        """Raises ParameterError where a trial's predictor cannot be made; joint trainings' are checked elsewhere."""
+        if self.verb == "mix":
+            make_mixer(arguments, InProcess).predictor_for(prepared)
+        elif self.verb == "value":
+            make_valuator(arguments, arguments.method, arguments.method_args).predictor_for(prepared)
+
     def __call__(
         self, settings: Mapping[str, Any], where: Where, report: Report, journal: Path | None = None
     ) -> dict[str, Any]:
@@ -123,9 +146,7 @@ class Trainer:
     def _value(self, arguments: Namespace, utility: MakeUtility, report: Report) -> dict[str, Any]:
         valuator = make_valuator(arguments, arguments.method, arguments.method_args)
         valuator.utility = utility
-        prepared = prepared_of(arguments, self.inputs)
-        check_judges(metric_for(arguments.metric, prepared.labels.task), prepared, self.inputs)
-        prepared, _ = with_noise(arguments, prepared)
+        prepared = self.prepared(arguments)
         _exhaust(valuator.iterate(prepared), lambda: valuator.valuation_.total, report)
         curve: list[dict[str, Any]] = []
         chosen: dict[str, Any] = {}
@@ -139,7 +160,7 @@ class Trainer:
 
     def _mix(self, arguments: Namespace, utility: MakeUtility, report: Report) -> dict[str, Any]:
         mixer = make_mixer(arguments, utility)
-        prepared = prepared_to_mix(arguments, self.inputs)
+        prepared = self.prepared(arguments)
         _exhaust(mixer.iterate(prepared), lambda: mixer.total_, report)
         problem, pairs = mixer.problem_, mixer.pairs_
         score = mixed_score(problem, prepared.train, pairs, arguments.repeats)

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -74,6 +75,42 @@ def test_an_interrupted_run_leaves_nothing(files: Files, number: int, code: int)
     assert (b"raydm: interrupted; nothing was written." in told) == (number == signal.SIGINT)
     assert b"Traceback" not in told
     assert printed == b""
+    assert os.listdir() == []
+
+
+def test_a_second_signal_does_not_cut_short_what_the_first_began() -> None:
+    code = (
+        "import signal, sys, raydm.cli, raydm.verbs.data as verb\n"
+        "def run(arguments):\n"
+        "    try: signal.raise_signal(signal.SIGTERM)\n"
+        "    finally:\n"
+        "        signal.raise_signal(signal.SIGTERM)\n"
+        "        print('cleaned up')\n"
+        "verb.run = run\n"
+        "raydm.cli.main(['data', 'list'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=200, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (143, "cleaned up\n", "")
+
+
+def test_a_run_on_ray_ends_by_a_signal_as_others_do(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ("value", files.train, "--valid", files.valid, "--steps", "1000000", "--rollouts", "2", "--actors", "1",
+             "--evidence", "validation", "--judge", "0")  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="t-", dir="/tmp") as temp:  # a short name: sockets lie below it
+        monkeypatch.setenv("TMPDIR", temp)
+        with subprocess.Popen(
+            [*RAYDM, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+        ) as process:
+            assert process.stderr
+            told = b""
+            while b"utility=" not in told and (piece := process.stderr.read1()):
+                told += piece
+            process.send_signal(signal.SIGTERM)  # and all of its group, as `timeout` does
+            os.killpg(process.pid, signal.SIGTERM)
+            told += process.stderr.read()
+        assert process.returncode == 143, told
+        assert b"SIGTERM" not in told, told  # no trace of Ray's
+        assert [name for name in os.listdir(temp) if name.startswith("raydm-")] == []
     assert os.listdir() == []
 
 

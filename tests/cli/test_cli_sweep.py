@@ -303,6 +303,8 @@ REFUSED = [
     ((*SCALES, "--scheduler", "pbt"), "--scheduler pbt begins with settings at random"),
     (("--space", "outer_batch=int(9, 50)", "--search", "random", "--scheduler", "pbt"), "outer_batch holds for a"),
     ((*SCALES, "--tries", "0"), "'tries' parameter"), ((*SCALES, "--apply", "run"), "--apply has no part in a sweep"),
+    (("--space", "predictor.alpha=choice(1, 2)"), "--space predictor.alpha, value 1: The predictor 'linear' cannot be"),
+    ((*SCALES, "--kind", "absent=vector"), "'kinds' parameter"),
     ((*SCALES, "--reduction", "1"), "'reduction' parameter"), ((*SCALES, "--grace", "21"), "'grace' parameter"),
 ]  # fmt: skip
 
@@ -313,6 +315,22 @@ def test_what_does_not_fit_is_refused_before_anything_is_trained(
 ) -> None:
     refused(call(*mix(targets, *words)), told)
     assert os.listdir() == []
+
+
+def test_a_resumed_sweep_begins_trials_again_that_failed(
+    call: Call, targets: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLAKY", str(tmp_path / "log"))
+    monkeypatch.setenv("FAILS", "1")
+    monkeypatch.setattr(Ridge, "fit", Ridge.fit)  # puts it back
+    exec(FLAKY, {})
+    words = (*ridge(targets, "2.0"), "--tries", "1", "--local", "--out", "s")
+    done = call(*words)
+    assert (done.code, done.out) == (2, "")
+    assert "None of the 1 trials finished. The first said: " in done.err
+    assert "--out s --resume goes on with it" in done.err
+    assert call(*words, "--resume").line["finished"] == 1
+    assert os.listdir() == ["s"]
 
 
 @pytest.mark.parametrize(
