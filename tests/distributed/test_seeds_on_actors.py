@@ -8,7 +8,7 @@ from sklearn.datasets import make_classification
 
 from raydm import DataAugmenter, DataSynthesizer, DataWeighter
 from raydm.distributed.seeds import RaySeeds
-from raydm.errors import ClusterError, ParameterError
+from raydm.errors import ClusterError, ParameterError, RolloutError
 
 pytestmark = pytest.mark.usefixtures("cluster")
 QUICK = {"epochs": 1, "warm_up": 1, "predictor_params": {"device": "cpu"}, "seeds": 2}
@@ -54,5 +54,6 @@ def test_what_can_never_be_placed_is_refused(rows):
 
 def test_what_a_training_raises_comes_through(rows):
     x, y, valid = rows
-    with pytest.raises(ParameterError, match="'scale'"):
-        DataAugmenter(**QUICK, noise=-1.0, run=RaySeeds(actors=2)).fit(x, y, **valid)
+    diverging = {**QUICK, "epochs": 3, "predictor_params": {"device": "cpu", "lr": 1e30}}
+    with pytest.raises(RolloutError, match="learning rate"):
+        DataAugmenter(**diverging, run=RaySeeds(actors=2)).fit(x, y, **valid)
