@@ -471,6 +471,8 @@ def values(out: Path) -> Any:
 
 def started(folder: Path) -> Cluster:
     """A head; a busy machine may need more than the half minute that Ray allows it."""
+    (folder / "ray").mkdir()
+    os.environ["RAY_TMPDIR"] = str(folder)  # below it Ray notes the address, in a folder that it takes to be there
     for left in (4, 3, 2, 1, 0):
         try:
             return Cluster(
