@@ -28,6 +28,7 @@ LOOK_AHEADS = ("weights", "zero")
 _ROWS = 256  # whose losses are told at once
 _FILE = "joint.safetensors"
 _FOUR = 4  # rows of D^v, of which halves say anything
+_EACH = 2  # so many steps halves are asked once: what they agree about changes slowly
 
 
 class Joint:
@@ -48,8 +49,9 @@ class Joint:
         look_ahead: where w is, that the derivative is taken at: "weights", the sets' own; or "zero" (Ren et al. 2018,
             equation 5; Hu et al.'s release nearly), for w alone: theta' is then the step of a gradient of 0.
         dev_batch: how many rows of D^v each look-ahead is judged by, drawn by the seed; None: all.
-        halves: whether a single step ahead is judged by two halves of these, so that `agreement` is known. The slope is
-            their mean: the same, but for BatchNorm, which sees a half; it takes a second pass in forward mode.
+        halves: whether each second step, looked ahead alone, is judged by two halves of these, so that `agreement` is
+            known. The slope is their mean: the same, but for BatchNorm, which sees a half; it takes a second pass in
+            forward mode.
 
     Attributes:
         theta: the predictor in training.
@@ -218,7 +220,7 @@ class Joint:
 
         rows = self._dev_rows()
         self.agreement = None
-        if not self.halves or len(rows) < _FOUR:
+        if not self.halves or self.taken % _EACH or len(rows) < _FOUR:
             loss, v = self._judge(ahead, rows)
             return loss, [slope(v)]
         judged = [(len(half) / len(rows), *self._judge(ahead, half)) for half in self._halved(rows)]

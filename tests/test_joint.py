@@ -118,6 +118,7 @@ def test_halves_of_the_trusted_rows_give_their_mean_and_tell_how_much_they_agree
         of = warmed(
             joint(optimizer=OPTIMIZERS["adam"], make=lambda d, c: nn.Linear(d, c), look_ahead=look_ahead, **more)
         )
+        of.taken = 4
         w = given.w.clone().requires_grad_()
         u = of(dataclasses.replace(given, w=w), step=0)
         return u, torch.autograd.grad(u.sum(), w)[0], of
@@ -136,6 +137,9 @@ def test_halves_of_the_trusted_rows_give_their_mean_and_tell_how_much_they_agree
         w = sets().w.clone().requires_grad_()
         each.append(torch.autograd.grad(own(dataclasses.replace(sets(), w=w), step=0).sum(), w)[0][0].numpy())
     assert of.agreement == pytest.approx(np.corrcoef(*each)[0, 1], abs=1e-9)
+    of.taken += 1  # each second step is judged whole
+    of(dataclasses.replace(sets(), w=sets().w.clone().requires_grad_()), step=1)
+    assert of.agreement is None
 
 
 def test_logistic_meta_gradient_on_paper():

@@ -25,17 +25,17 @@ from raydm.weighting.rule import DecayedAscent
 from raydm.weighting.settings import WeightSettings
 from raydm.weighting.weighting import Weighting, Weights
 
-_REMEMBERED = 0.95  # of the running mean, a step
+_REMEMBERED = 0.9  # of the running mean, each time that halves are asked
 
 
 class Agreement:
     """What part of D^v's word about weights to follow: all where classes are rarer than in D^v, else what is reliable.
 
     Reliable is 2 r / (1 + r), at least 0, by Spearman and Brown (1910), of the correlation r between the slopes by one
-    half of D^v and by the other, a running mean over steps that begins at 0. Few trusted rows, or a predictor that fits
-    them, say little: then weights stay where they rest. Where classes are rarer than in D^v the first steps count, and
-    need no such proof: of that part, the share of the training set that `class_shares` gives up (Kish 1965: 1 - 1 / the
-    mean of its squares), moves are made at once.
+    half of D^v and by the other, a running mean over the steps where halves are asked, from 0 on. Few trusted rows, or
+    a predictor that fits them, say little: then weights stay where they rest. Where classes are rarer than in D^v the
+    first steps count, and need no such proof: of that part, the share of the training set that `class_shares` gives up
+    (Kish 1965: 1 - 1 / the mean of its squares), moves are made at once.
 
     Args:
         joint: knows the correlation of each look-ahead.

@@ -117,7 +117,7 @@ def test_the_reliability_of_a_whole_by_its_halves():
     assert trust() == 1  # never judged
     joint.agreement = 1 / 3
     seen = [trust() for _ in range(200)]
-    assert seen[0] == pytest.approx(2 * (0.05 / 3) / (1 + 0.05 / 3))  # it begins at 0
+    assert seen[0] == pytest.approx(2 * (0.1 / 3) / (1 + 0.1 / 3))  # it begins at 0
     assert seen == sorted(seen)
     assert seen[-1] == pytest.approx(0.5, abs=1e-4)
     joint.agreement = -1.0
